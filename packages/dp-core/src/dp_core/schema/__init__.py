@@ -1,0 +1,1 @@
+"""The input file: sections, aliases, old forms, JSON schema."""
