@@ -1,0 +1,144 @@
+"""The array namespace of a model, and the few primitives that the array-API standard lacks.
+
+Model code asks ``xp = namespace(x, self.w)`` and uses the standard's functions. What the standard lacks is a *primitive*
+here: a function with a portable fallback that a backend may replace by its own (``provide``). Nothing here knows a framework.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import array_api_compat
+
+from dp_core.module import Array
+
+_NAMESPACES: list[tuple[Callable[[Any], bool], Any]] = []
+_NATIVE: dict[tuple[str, str], Callable[..., Any]] = {}
+
+
+def register_namespace(matches: Callable[[Any], bool], namespace: Any) -> None:
+    """Use ``namespace`` for arrays that are not array-API arrays by themselves (autograd boxes, TensorFlow tensors)."""
+    _NAMESPACES.append((matches, namespace))
+
+
+def provide(namespace_name: str, **functions: Callable[..., Any]) -> None:
+    """Give native versions of primitives for the namespace of that ``__name__``; same arguments, same results."""
+    for name, function in functions.items():
+        _NATIVE[namespace_name, name] = function
+
+
+def namespace(*arrays: Any) -> Any:
+    """The array-API namespace of the arrays; None is skipped.
+
+    Pass every array that takes part: under automatic differentiation one may be a tracer and another a plain array.
+    """
+    given = [a for a in arrays if a is not None]
+    for matches, found in _NAMESPACES:
+        if any(matches(a) for a in given):
+            return found
+    return array_api_compat.array_namespace(*given)
+
+
+def _native(xp: Any, name: str) -> Callable[..., Any] | None:
+    return _NATIVE.get((xp.__name__, name))
+
+
+def shape(x: Array) -> tuple[Any, ...]:
+    """The shape of x; entries are integers, or symbols while a graph is traced. Models never read ``x.shape``."""
+    native = _native(namespace(x), "shape")
+    return native(x) if native else tuple(x.shape)
+
+
+def segment_sum(x: Array, segments: Array, count: Any) -> Array:
+    """Sum the rows of x that share a segment: (n, …), (n,) -> (count, …). Rows of segment −1 are dropped."""
+    xp = namespace(x, segments)
+    native = _native(xp, "segment_sum")
+    if native:
+        return native(x, segments, count)
+    hot = segments[None, :] == xp.arange(count, dtype=segments.dtype)[:, None]
+    flat = xp.reshape(x, (shape(x)[0], -1))
+    return xp.reshape(xp.astype(hot, x.dtype) @ flat, (count, *shape(x)[1:]))
+
+
+def take(x: Array, index: Array) -> Array:
+    """Rows of x by an index of any shape: (n, …), (…) -> (…, …); the index is within 0 … n−1."""
+    xp = namespace(x, index)
+    rows = xp.take(x, xp.reshape(index, (-1,)), axis=0)
+    return xp.reshape(rows, (*shape(index), *shape(x)[1:]))
+
+
+def split(x: Array, counts: Sequence[Any], axis: int = 0) -> list[Array]:
+    """Cut x into consecutive blocks of the given sizes along an axis (0 or 1)."""
+    if len(counts) == 1:
+        return [x]
+    blocks, start = [], 0
+    for count in counts:
+        part = slice(start, start + count)
+        blocks.append(x[part] if axis == 0 else x[:, part])
+        start = start + count
+    return blocks
+
+
+def concat(blocks: Sequence[Array], axis: int = 0) -> Array:
+    """Join blocks along an axis; a single block is returned as it is."""
+    return blocks[0] if len(blocks) == 1 else namespace(*blocks).concat(list(blocks), axis=axis)
+
+
+def safe_norm(x: Array, mask: Array) -> Array:
+    """Length of the last axis, with gradient 0 where the mask is False: (…, 3), (…) -> (…); 1 where masked."""
+    xp = namespace(x, mask)
+    squares = xp.sum(x * x, axis=-1)
+    return xp.sqrt(xp.where(mask, squares, xp.ones_like(squares)))
+
+
+def sigmoid(x: Array) -> Array:
+    """1/(1+exp(−x)), without overflow."""
+    return 0.5 * namespace(x).tanh(0.5 * x) + 0.5
+
+
+def softplus(x: Array) -> Array:
+    """ln(1+exp(x)), without overflow."""
+    xp = namespace(x)
+    native = _native(xp, "softplus")
+    if native:
+        return native(x)
+    return xp.maximum(x, xp.zeros_like(x)) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+def gelu(x: Array) -> Array:
+    """The tanh form of the Gaussian error linear unit."""
+    return 0.5 * x * (1.0 + namespace(x).tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+def cast(x: Array, dtype: str) -> Array:
+    """x in the precision named ``float64``, ``float32``, …; unchanged when it has it already."""
+    xp = namespace(x)
+    target = getattr(xp, dtype)
+    return x if x.dtype == target else xp.astype(x, target)
+
+
+def constant(values: Any, like: Array) -> Array:
+    """Numbers as an array of the library, precision and device of ``like``."""
+    xp = namespace(like)
+    native = _native(xp, "constant")
+    if native:
+        return native(values, like)
+    return xp.asarray(values, dtype=like.dtype, device=array_api_compat.device(like))
+
+
+def dense(
+    x: Array, w: Array, b: Array | None, idt: Array | None, activate: Callable[[Array], Array], resnet: bool
+) -> Array:
+    """One residual layer, ``r(x) + idt * activate(x @ w + b)``: (…, n_in) -> (…, n_out); see ``nn.Layer``."""
+    xp = namespace(x, w)
+    y = x @ w
+    y = activate(y if b is None else y + b)
+    y = y if idt is None else y * idt
+    n_in, n_out = w.shape
+    if resnet and n_out == n_in:
+        return x + y
+    if resnet and n_out == 2 * n_in:
+        return y + xp.concat([x, x], axis=-1)
+    return y

@@ -1,0 +1,91 @@
+"""Model files of every kind: the model tree inside, and the document that each of them carries."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dp_core import registry
+from dp_core.errors import FormatError
+from dp_core.format import dump_bytes, find_min_nbor_dist, load_bytes, read_document, write_document
+from dp_core.module import replace
+
+#: The member of a frozen file, a zip archive or a folder, that holds its complete document.
+MEMBER = "model.dp"
+
+
+def read_model_document(path: str | Path) -> dict[str, Any]:
+    """The document of any model file: ``.dp``, ``.yaml``, a checkpoint, or a frozen file of any backend.
+
+    No framework is imported and nothing in the file is executed. Raises FormatError.
+    """
+    path = Path(path)
+    if path.is_dir():
+        inside = path / MEMBER
+        if not inside.is_file():
+            raise FormatError(
+                f"{path} is a folder without {MEMBER}, so it is not a frozen model of dp. Give a model file."
+            )
+        return read_document(inside)
+    if path.is_file() and zipfile.is_zipfile(path):
+        return load_bytes(_zip_member(path))
+    return read_document(path)
+
+
+def _zip_member(path: Path) -> bytes:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name.rsplit("/", 1)[-1] == MEMBER:
+                    return archive.read(name)
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise FormatError(f"{path} is damaged: {error}. Copy or freeze it again.") from error
+    raise FormatError(
+        f"{path} is an archive without a {MEMBER}: it was not written by dp. "
+        "Convert it with the program that made it to .dp, which dp reads."
+    )
+
+
+def model_from_document(document: dict[str, Any], source: str = "the document") -> Any:
+    """The model tree of a document, NumPy leaves. Raises FormatError."""
+    data = document.get("model")
+    if not isinstance(data, dict) or "type" not in data:
+        if "model_dict" in document or (isinstance(data, dict) and "model_dict" in data):
+            raise FormatError(
+                f"{source} holds several branches of a multi-task model, which this version of dp does not read."
+            )
+        raise FormatError(f"{source} has no section 'model' with a 'type'; it is not a model file. Check the path.")
+    try:
+        model = registry.lookup("model", data["type"]).deserialize(data)
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise FormatError(
+            f"{source} does not describe a complete model: {type(error).__name__}: {error}. "
+            "The file is damaged, or was written by another program."
+        ) from error
+    return replace(model, min_nbor_dist=find_min_nbor_dist(document), script=document.get("model_def_script"))
+
+
+def model_document(model: Any) -> dict[str, Any]:
+    """The complete document of a model, as ``.dp`` and ``.yaml`` files hold it."""
+    document: dict[str, Any] = {"backend": "dp", "model": model.serialize(), "model_def_script": model.script or {}}
+    if model.min_nbor_dist is not None:
+        document["@variables"] = {"min_nbor_dist": np.float64(model.min_nbor_dist)}
+    return document
+
+
+def load_model(path: str | Path) -> Any:
+    """The model tree (NumPy leaves) of any model file. Raises FormatError."""
+    return model_from_document(read_model_document(path), str(path))
+
+
+def save_model(model: Any, path: str | Path) -> None:
+    """Write a model tree with NumPy leaves as ``.dp`` or ``.yaml``."""
+    write_document(model_document(model), path)
+
+
+def document_bytes(model: Any) -> bytes:
+    """The complete document as bytes, to be put inside a frozen file."""
+    return dump_bytes(model_document(model))

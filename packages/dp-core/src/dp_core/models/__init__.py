@@ -1,0 +1,1 @@
+"""Models: what a file holds and a user evaluates."""

@@ -1,0 +1,152 @@
+"""The standard model: a descriptor, a fitting, and a constant for each type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pydantic
+
+from dp_core import arrays, registry
+from dp_core.arrays import namespace
+from dp_core.format.versions import check_version
+from dp_core.module import Array, buffer, module, replace
+from dp_core.neighbors import Neighborhood, NeighborSpec
+from dp_core.outputs import OutputDef
+from dp_core.schema.section import Section, option
+
+
+class Settings(Section):
+    """The model section of an input file."""
+
+    type: Literal["standard"] = option("standard", "kind of model")
+    type_map: list[str] | None = option(None, "names of the elements, in the order of the types")
+    descriptor: Any = option(..., "the descriptor section")
+    fitting_net: Any = option(..., "the fitting section")
+    data_stat_nbatch: int = option(10, "batches of each system used for statistics", gt=0)
+    data_stat_protect: float = option(0.01, "smallest standard deviation of frame and atomic parameters", gt=0)
+    data_bias_nsample: int = option(10, "batches of each system used when only the bias is fitted", gt=0)
+    pair_exclude_types: list[tuple[int, int]] = option([], "pairs of types without interaction")
+    atom_exclude_types: list[int] = option([], "types whose atoms contribute nothing")
+    preset_out_bias: dict[str, list[float | list[float] | None]] | None = option(
+        None, "fixed bias of each type, null to fit it", unit="eV"
+    )
+    info: dict[str, Any] = option({}, "free information kept with the model")
+
+    @pydantic.model_validator(mode="after")
+    def _lengths(self) -> Settings:
+        if self.type_map and len(set(self.type_map)) != len(self.type_map):
+            raise ValueError(f"type_map {self.type_map} names an element twice")
+        for key, values in (self.preset_out_bias or {}).items():
+            if self.type_map and len(values) != len(self.type_map):
+                raise ValueError(f"preset_out_bias/{key} has {len(values)} entries for {len(self.type_map)} types")
+        return self
+
+
+@module
+class StandardModel:
+    """Neighborhood with n rows -> outputs of every atom, by name; ``mask`` (n,) tells real, not excluded atoms."""
+
+    descriptor: Any
+    fitting: Any
+    out_bias: Array = buffer()  # (1, ntypes, size), added to the output of each type
+    out_std: Array = buffer()  # (1, ntypes, size), used by property models only
+    type_map: tuple[str, ...] = ()
+    atom_exclude_types: tuple[int, ...] = ()
+    pair_exclude_types: tuple[tuple[int, int], ...] = ()
+    rcond: float | None = None
+    preset_out_bias: Any = None
+    min_nbor_dist: float | None = None  # Å, shortest distance in the training data
+    script: dict[str, Any] | None = None  # the model section of the input file
+
+    Settings = Settings
+
+    def __call__(self, table: Neighborhood) -> dict[str, Array]:
+        descriptor, rotation = self.descriptor(table)
+        out: dict[str, Array] = self.fitting(descriptor, rotation, table)
+        xp = namespace(descriptor, self.out_bias)
+        types = xp.maximum(table.types, xp.zeros_like(table.types))
+        keep = [0.0 if t in self.atom_exclude_types else 1.0 for t in range(len(self.type_map))]
+        mask = arrays.take(arrays.constant(keep, like=self.out_bias), types)
+        mask = xp.where(table.types >= 0, mask, xp.zeros_like(mask))
+        name = self.output.name
+        biased = out[name] + arrays.take(self.out_bias[0], types)
+        return out | {name: biased * mask[:, None], "mask": mask}
+
+    @property
+    def output(self) -> OutputDef:
+        """What the model predicts."""
+        definition: OutputDef = self.fitting.output
+        return definition
+
+    @property
+    def neighbor_spec(self) -> NeighborSpec:
+        """The neighbours that the model sees."""
+        d = self.descriptor
+        return NeighborSpec(d.rcut, tuple(d.sel), d.by_type, len(self.type_map), frozenset(self.pair_exclude_types))
+
+    def eval_descriptor(self, table: Neighborhood) -> Array:
+        """The descriptor of every atom: (n, dim_out)."""
+        return self.descriptor(table)[0]
+
+    def eval_fitting_last_layer(self, table: Neighborhood) -> Array:
+        """The values before the output layer of the fitting: (n, neuron[-1])."""
+        return self.fitting.last_hidden(self.descriptor(table)[0], table)
+
+    @classmethod
+    def init(cls, settings: Settings, type_map: Sequence[str]) -> StandardModel:
+        """A new model with random networks and no statistics."""
+        descriptor = registry.lookup("descriptor", settings.descriptor.type).init(settings.descriptor, type_map)
+        fitting = registry.lookup("fitting", settings.fitting_net.type).init(
+            settings.fitting_net,
+            dim_descrpt=descriptor.dim_out,
+            mixed_types=not descriptor.by_type,
+            type_map=type_map,
+        )
+        exclude = tuple(settings.atom_exclude_types)
+        size = max(1, int(np.prod(fitting.output.shape)))
+        return cls(
+            descriptor=descriptor,
+            fitting=replace(fitting, exclude_types=exclude),
+            out_bias=np.zeros((1, len(type_map), size)),
+            out_std=np.ones((1, len(type_map), size)),
+            type_map=tuple(type_map),
+            atom_exclude_types=exclude,
+            pair_exclude_types=tuple(settings.pair_exclude_types),
+            rcond=settings.fitting_net.rcond,
+            preset_out_bias=settings.preset_out_bias,
+        )
+
+    def serialize(self) -> dict[str, Any]:
+        """The model document."""
+        return {
+            "@class": "Model",
+            "type": "standard",
+            "@version": 2,
+            "type_map": list(self.type_map),
+            "atom_exclude_types": list(self.atom_exclude_types),
+            "pair_exclude_types": [list(pair) for pair in self.pair_exclude_types],
+            "rcond": self.rcond,
+            "preset_out_bias": self.preset_out_bias,
+            "@variables": {"out_bias": self.out_bias, "out_std": self.out_std},
+            "descriptor": self.descriptor.serialize(),
+            "fitting": self.fitting.serialize(),
+        }
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> StandardModel:
+        """The model of a document."""
+        data = check_version(data, "Model", (1, 2))
+        v = data["@variables"]
+        return cls(
+            descriptor=registry.lookup("descriptor", data["descriptor"]["type"]).deserialize(data["descriptor"]),
+            fitting=registry.lookup("fitting", data["fitting"].get("type", "ener")).deserialize(data["fitting"]),
+            out_bias=v["out_bias"],
+            out_std=v["out_std"],
+            type_map=tuple(data["type_map"]),
+            atom_exclude_types=tuple(data.get("atom_exclude_types", [])),
+            pair_exclude_types=tuple((a, b) for a, b in data.get("pair_exclude_types", [])),
+            rcond=data.get("rcond"),
+            preset_out_bias=data.get("preset_out_bias"),
+        )

@@ -1,0 +1,300 @@
+"""Layers and networks, their initial values, and their documents in a model file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dp_core.arrays import dense
+from dp_core.format.versions import check_version
+from dp_core.module import Array, module, replace
+from dp_core.nn.activation import activation
+from dp_core.nn.precision import canonical
+
+Seed = None | int | Sequence[int]
+
+
+def child_seed(seed: Seed, index: int) -> Seed:
+    """The seed of part ``index`` of something that was given ``seed``.
+
+    >>> child_seed([3, 1], 0)
+    [0, 3, 1]
+    """
+    if seed is None:
+        return None
+    return [index, seed] if isinstance(seed, int) else [index, *seed]
+
+
+@module
+class Layer:
+    """``r(x) + idt * f(x @ w + b)``: (…, n_in) -> (…, n_out).
+
+    r is x when n_out = n_in, [x, x] when n_out = 2 n_in, if ``resnet``; otherwise 0.
+    """
+
+    w: Array  # (n_in, n_out)
+    b: Array | None  # (n_out,)
+    idt: Array | None  # (n_out,), step of the activated branch
+    activation_function: str
+    resnet: bool
+    precision: str
+    trainable: bool
+
+    def __call__(self, x: Array) -> Array:
+        return dense(x, self.w, self.b, self.idt, activation(self.activation_function), self.resnet)
+
+    @classmethod
+    def init(
+        cls,
+        n_in: int,
+        n_out: int,
+        *,
+        activation_function: str,
+        resnet: bool,
+        precision: str,
+        seed: Seed,
+        bias: bool = True,
+        use_timestep: bool = False,
+        trainable: bool = True,
+    ) -> Layer:
+        """Random values: w ~ N(0, 1/(n_in+n_out)), b ~ N(0, 1), idt ~ N(0.1, 0.001), drawn in this order."""
+        activation(activation_function)
+        random = np.random.default_rng(seed)
+        dtype = canonical(precision)
+        w = random.normal(scale=1.0 / np.sqrt(n_in + n_out), size=(n_in, n_out))
+        b = random.normal(size=n_out) if bias else None
+        idt = random.normal(0.1, 0.001, size=n_out) if use_timestep and n_out in (n_in, 2 * n_in) else None
+        w, b, idt = (None if v is None else v.astype(dtype) for v in (w, b, idt))
+        return cls(w, b, idt, activation_function, resnet, dtype, trainable)
+
+    def serialize(self) -> dict[str, Any]:
+        """The document of the layer."""
+        return {
+            "@class": "Layer",
+            "@version": 2,
+            "bias": self.b is not None,
+            "use_timestep": self.idt is not None,
+            "activation_function": self.activation_function,
+            "resnet": self.resnet,
+            "precision": self.precision,
+            "trainable": self.trainable,
+            "@variables": {"w": self.w, "b": self.b, "idt": self.idt},
+        }
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> Layer:
+        """The layer of a document."""
+        data = check_version(data, "Layer", (1, 2))
+        v = data["@variables"]
+        b, idt = (None if v[k] is None else np.reshape(v[k], (-1,)) for k in ("b", "idt"))
+        precision = canonical(data.get("precision", "default"))
+        return cls(
+            v["w"], b, idt, data.get("activation_function") or "none", data["resnet"], precision, data["trainable"]
+        )
+
+
+@module
+class EmbeddingNet:
+    """A stack of residual layers: (…, in_dim) -> (…, neuron[-1])."""
+
+    layers: tuple[Layer, ...]
+    in_dim: int
+    neuron: tuple[int, ...]
+    activation_function: str
+    resnet_dt: bool
+    bias: bool
+    precision: str
+
+    def __call__(self, x: Array) -> Array:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    @classmethod
+    def init(
+        cls,
+        in_dim: int,
+        neuron: Sequence[int],
+        *,
+        activation_function: str = "tanh",
+        resnet_dt: bool = False,
+        precision: str = "default",
+        seed: Seed = None,
+        bias: bool = True,
+        trainable: bool = True,
+    ) -> EmbeddingNet:
+        """Random values; layer k takes part k of the seed."""
+        widths = [in_dim, *neuron]
+        layers = tuple(
+            Layer.init(
+                widths[k],
+                widths[k + 1],
+                activation_function=activation_function,
+                resnet=True,
+                precision=precision,
+                seed=child_seed(seed, k),
+                bias=bias,
+                use_timestep=resnet_dt,
+                trainable=trainable,
+            )
+            for k in range(len(neuron))
+        )
+        return cls(layers, in_dim, tuple(neuron), activation_function, resnet_dt, bias, canonical(precision))
+
+    def serialize(self) -> dict[str, Any]:
+        """The document of the network."""
+        return {
+            "@class": "EmbeddingNetwork",
+            "@version": 2,
+            "in_dim": self.in_dim,
+            "neuron": list(self.neuron),
+            "activation_function": self.activation_function,
+            "resnet_dt": self.resnet_dt,
+            "bias": self.bias,
+            "precision": self.precision,
+            "layers": [layer.serialize() for layer in self.layers],
+        }
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> EmbeddingNet:
+        """The network of a document."""
+        data = check_version(data, "EmbeddingNetwork", (1, 2))
+        return cls(
+            tuple(Layer.deserialize(layer) for layer in data["layers"]),
+            data["in_dim"],
+            tuple(data["neuron"]),
+            data["activation_function"],
+            data["resnet_dt"],
+            data["bias"],
+            canonical(data["precision"]),
+        )
+
+
+@module
+class FittingNet:
+    """Residual hidden layers and a linear output layer: (…, in_dim) -> (…, out_dim)."""
+
+    layers: tuple[Layer, ...]
+    in_dim: int
+    out_dim: int
+    neuron: tuple[int, ...]
+    activation_function: str
+    resnet_dt: bool
+    bias_out: bool
+    precision: str
+
+    def __call__(self, x: Array) -> Array:
+        return self.layers[-1](self.last_hidden(x))
+
+    def last_hidden(self, x: Array) -> Array:
+        """The values before the output layer: (…, in_dim) -> (…, neuron[-1])."""
+        for layer in self.layers[:-1]:
+            x = layer(x)
+        return x
+
+    @classmethod
+    def init(
+        cls,
+        in_dim: int,
+        out_dim: int,
+        neuron: Sequence[int],
+        *,
+        activation_function: str = "tanh",
+        resnet_dt: bool = True,
+        precision: str = "default",
+        seed: Seed = None,
+        bias_out: bool = True,
+        trainable: Sequence[bool],
+    ) -> FittingNet:
+        """Random values; layer k takes part k of the seed. ``trainable`` has one entry for each layer."""
+        hidden = EmbeddingNet.init(
+            in_dim,
+            neuron,
+            activation_function=activation_function,
+            resnet_dt=resnet_dt,
+            precision=precision,
+            seed=seed,
+        )
+        last = Layer.init(
+            neuron[-1] if neuron else in_dim,
+            out_dim,
+            activation_function="none",
+            resnet=False,
+            precision=precision,
+            seed=child_seed(seed, len(neuron)),
+            bias=bias_out,
+        )
+        layers = tuple(
+            replace(layer, trainable=bool(flag)) for layer, flag in zip((*hidden.layers, last), trainable, strict=True)
+        )
+        return cls(layers, in_dim, out_dim, tuple(neuron), activation_function, resnet_dt, bias_out, precision)
+
+    def serialize(self) -> dict[str, Any]:
+        """The document of the network."""
+        return {
+            "@class": "FittingNetwork",
+            "@version": 1,
+            "in_dim": self.in_dim,
+            "out_dim": self.out_dim,
+            "neuron": list(self.neuron),
+            "activation_function": self.activation_function,
+            "resnet_dt": self.resnet_dt,
+            "bias_out": self.bias_out,
+            "precision": self.precision,
+            "layers": [layer.serialize() for layer in self.layers],
+        }
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> FittingNet:
+        """The network of a document."""
+        data = check_version(data, "FittingNetwork", (1, 1))
+        return cls(
+            tuple(Layer.deserialize(layer) for layer in data["layers"]),
+            data["in_dim"],
+            data["out_dim"],
+            tuple(data["neuron"]),
+            data["activation_function"],
+            data["resnet_dt"],
+            data["bias_out"],
+            data["precision"],
+        )
+
+
+_NETWORKS: dict[str, Any] = {"embedding_network": EmbeddingNet, "fitting_network": FittingNet}
+
+
+@module
+class NetworkCollection:
+    """Networks by type (``ndim`` 1), by pair of types (2), or one for all (0).
+
+    In a model file the first key runs fastest: the network of (a, b) is number a + ntypes·b.
+    """
+
+    networks: tuple[Any, ...]
+    ndim: int
+    ntypes: int
+    network_type: str
+
+    def __getitem__(self, key: tuple[int, ...]) -> Any:
+        return self.networks[sum(k * self.ntypes**d for d, k in enumerate(key))]
+
+    def serialize(self) -> dict[str, Any]:
+        """The document of the collection."""
+        return {
+            "@class": "NetworkCollection",
+            "@version": 1,
+            "ndim": self.ndim,
+            "ntypes": self.ntypes,
+            "network_type": self.network_type,
+            "networks": [None if network is None else network.serialize() for network in self.networks],
+        }
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> NetworkCollection:
+        """The collection of a document."""
+        data = check_version(data, "NetworkCollection", (1, 1))
+        kind = _NETWORKS[data["network_type"]]
+        networks = tuple(None if d is None else kind.deserialize(d) for d in data["networks"])
+        return cls(networks, data["ndim"], data["ntypes"], data["network_type"])
