@@ -17,6 +17,7 @@ from dp_core.module import Array, module, replace
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Rows = NDArray[np.int32]
 
 
 @module
@@ -58,41 +59,45 @@ class NeighborSpec:
 
 
 @dataclass(frozen=True)
-class FrameNeighbors:
-    """The neighbours of the real atoms of one frame, sorted by (row block, slot block, distance)."""
+class PairList:
+    """The pairs of one frame that may be within the cutoff, found once and good while atoms move little.
+
+    Each pair is stored once. Seen from a row r, pair p appears as entry p when r is its first atom, and as entry
+    p + pairs when r is its second; ``order`` lists the entries row after row.
+    """
 
     natoms: int  # with virtual atoms
     atoms: Ints  # (n,) the real atoms in the order of the rows: sorted by type
     types: Ints  # (n,) their types
-    center: Ints  # (pairs,) row
-    neighbor: Ints  # (pairs,) row
-    slot: Ints  # (pairs,) place inside the slot block
+    first: Rows  # (pairs,) row
+    second: Rows  # (pairs,) row
+    shift: Rows  # (pairs, 3) cell vectors added to the position of the second atom
+    order: Rows  # (2·pairs,) entries
+    start: Ints  # (n + 1,) where the entries of each row start in ``order``
+
+
+@dataclass(frozen=True)
+class FrameNeighbors:
+    """The neighbours of the rows ``start`` to ``stop`` of one frame, sorted by (row, slot block, distance)."""
+
+    natoms: int  # with virtual atoms
+    atoms: Ints  # (n,) the real atoms in the order of the rows: sorted by type
+    types: Ints  # (n,) their types
+    center: Rows  # (pairs,) row
+    neighbor: Rows  # (pairs,) row
+    slot: Rows  # (pairs,) place inside the slot block
     vectors: Floats  # (pairs, 3)
     wanted: Ints  # (blocks + 1,) largest number of neighbours found by block, and in all; may exceed sel
     nearest: float  # Å, the shortest distance; inf without pairs
+    start: int
+    stop: int
 
 
-def find_pairs(coord: Floats, cell: Floats | None, rcut: float) -> tuple[Ints, Ints, Floats, Floats]:
-    """All ordered pairs within rcut, periodic images included: center, neighbour, r_j − r_i, distance.
+def frame_pairs(coord: Floats, cell: Floats | None, types: Ints, spec: NeighborSpec, skin: float = 0.0) -> PairList:
+    """All pairs of one frame within rcut + skin, periodic images included.
 
-    coord: (N, 3) Å, anywhere (not only inside the cell); cell: (3, 3) rows, None for open boundaries.
-    """
-    from vesin import NeighborList
-
-    if len(coord) == 0:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros(0)
-    box = np.zeros((3, 3)) if cell is None else np.ascontiguousarray(cell, dtype=np.float64)
-    points = np.ascontiguousarray(coord, dtype=np.float64)
-    i, j, vectors, distance = NeighborList(cutoff=rcut, full_list=True).compute(
-        points=points, box=box, periodic=cell is not None, quantities="ijDd"
-    )
-    return i.astype(np.int64), j.astype(np.int64), vectors, distance
-
-
-def frame_neighbors(coord: Floats, cell: Floats | None, types: Ints, spec: NeighborSpec) -> FrameNeighbors:
-    """The neighbours of one frame. coord: (N, 3) Å; cell: (3, 3) Å or None; types: (N,), −1 for virtual atoms.
-
-    Raises DataError for types out of range.
+    coord: (N, 3) Å, anywhere (not only inside the cell); cell: (3, 3) Å, rows are the lattice vectors, None for open
+    boundaries; types: (N,), −1 for virtual atoms. Raises DataError for types, coordinates or a cell that make no sense.
     """
     types = np.asarray(types, dtype=np.int64)
     if len(types) and types.max() >= spec.ntypes:
@@ -102,74 +107,165 @@ def frame_neighbors(coord: Floats, cell: Floats | None, types: Ints, spec: Neigh
         )
     real = np.flatnonzero(types >= 0)
     atoms = real[np.argsort(types[real], kind="stable")]
-    row_types = types[atoms]
-    center, neighbor, vectors, distance = find_pairs(coord[atoms], cell, spec.rcut)
+    points = np.ascontiguousarray(coord[atoms], dtype=np.float64)
+    _check_geometry(points, cell, spec.rcut + skin, atoms)
+    first, second, shift = _search(points, cell, spec.rcut + skin)
+    npairs = len(first)
+    entries = np.concatenate([first, second]).astype(np.int64)
+    starts = np.cumsum([0, *np.bincount(entries, minlength=len(atoms))])
+    entries <<= 32
+    entries += np.arange(2 * npairs)
+    entries.sort()  # by row, then by entry
+    entries &= 0xFFFFFFFF
+    return PairList(len(types), atoms, types[atoms], first, second, shift, entries.astype(np.int32), starts)
 
-    block = row_types[neighbor] if spec.by_type else np.zeros_like(neighbor)
-    order = np.lexsort((distance, center * spec.blocks + block))
-    center, neighbor, block, distance, vectors = (
-        center[order], neighbor[order], block[order], distance[order], vectors[order]
-    )  # fmt: skip
-    per_block = np.bincount(center * spec.blocks + block, minlength=len(atoms) * spec.blocks).reshape(-1, spec.blocks)
-    per_row = per_block.sum(axis=1)
-    wanted = np.append(per_block.max(axis=0, initial=0), per_row.max(initial=0))
 
-    keep = _within_sel(center, block, distance, per_block, spec)
+#: More neighbours than this are no matter, but a wrong unit or a wrong cell.
+_MOST_NEIGHBORS = 20_000
+
+
+def _check_geometry(points: Floats, cell: Floats | None, radius: float, atoms: Ints) -> None:
+    """Refuse what has no neighbour list, or one that fills the memory."""
+    if not np.isfinite(points).all():
+        row = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
+        raise DataError(f"Atom {atoms[row]} has the coordinates {points[row].tolist()}, which are no numbers.")
+    if cell is None:
+        return
+    volume = abs(float(np.linalg.det(cell)))
+    longest = float(np.prod(np.linalg.norm(cell, axis=1)))
+    if not volume > 1e-10 * longest:
+        raise DataError(
+            f"The cell {np.asarray(cell).tolist()} has no volume. Give three lattice vectors as rows in Å, "
+            "or None for open boundaries."
+        )
+    expected = len(points) / volume * 4.0 / 3.0 * np.pi * radius**3
+    if expected > _MOST_NEIGHBORS:
+        raise DataError(
+            f"{len(points)} atoms in a cell of {volume:.4g} Å³ have about {expected:.3g} neighbours within "
+            f"{radius:g} Å each. The cell is too small: check that lengths are in Å."
+        )
+
+
+def _search(points: Floats, cell: Floats | None, radius: float) -> tuple[Rows, Rows, Rows]:
+    """Each pair within the radius once: first row, second row, shift of the second in cell vectors."""
+    from vesin import NeighborList
+
+    if len(points) == 0:
+        return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 3), np.int32)
+    box = np.zeros((3, 3)) if cell is None else np.ascontiguousarray(cell, dtype=np.float64)
+    search = NeighborList(cutoff=radius, full_list=False)
+    # views of the library's memory, copied below in half the size
+    pairs, shift = search.compute(points=points, box=box, periodic=cell is not None, quantities="PS", copy=False)
+    return pairs[:, 0].astype(np.int32), pairs[:, 1].astype(np.int32), shift.astype(np.int32)
+
+
+def row_neighbors(
+    pairs: PairList, coord: Floats, cell: Floats | None, spec: NeighborSpec, start: int = 0, stop: int | None = None
+) -> FrameNeighbors:
+    """The neighbours of some rows of a frame, for coordinates and cell near those that the pairs were found for."""
+    stop = len(pairs.atoms) if stop is None else stop
+    entry = pairs.order[pairs.start[start] : pairs.start[stop]]
+    center = np.repeat(np.arange(start, stop, dtype=np.int32), np.diff(pairs.start[start : stop + 1]))
+    reverse = entry >= len(pairs.first)
+    pair = np.where(reverse, entry - np.int32(len(pairs.first)), entry)
+    neighbor = np.where(reverse, pairs.first[pair], pairs.second[pair])
+    vectors = coord[pairs.atoms[neighbor]] - coord[pairs.atoms[center]]
+    if cell is not None:
+        vectors += np.where(reverse, -1.0, 1.0)[:, None] * (pairs.shift[pair] @ cell)
+    distance = np.sqrt(np.einsum("pc,pc->p", vectors, vectors))
+
+    block = pairs.types[neighbor] if spec.by_type else 0
+    group = (center - start) * spec.blocks + block
+    near = np.flatnonzero(distance <= spec.rcut)
+    # one key for the three orders: the distance is the fraction, so that a plain sort is enough
+    near = near[np.argsort(group[near] + distance[near] / (1.001 * spec.rcut))]
+    center, neighbor, group = center[near], neighbor[near], group[near]
+    distance, vectors = distance[near], vectors[near]
+
+    groups = (stop - start) * spec.blocks
+    per_block = np.bincount(group, minlength=groups).reshape(-1, spec.blocks)
+    wanted = np.append(per_block.max(axis=0, initial=0), per_block.sum(axis=1).max(initial=0))
+    keep = _within_sel(center - start, group, distance, per_block, spec)
     if spec.exclude:
-        banned = np.zeros((spec.ntypes, spec.ntypes), bool)
-        for a, b in spec.exclude:
-            banned[a, b] = banned[b, a] = True
-        allowed = ~banned[row_types[center], row_types[neighbor]]
+        allowed = ~_banned(spec)[pairs.types[center], pairs.types[neighbor]]
         keep = allowed if keep is None else keep & allowed
     if keep is not None:
-        center, neighbor, block, vectors = center[keep], neighbor[keep], block[keep], vectors[keep]
-    slot = _rank(center * spec.blocks + block, len(atoms) * spec.blocks)
+        center, neighbor, group, vectors = center[keep], neighbor[keep], group[keep], vectors[keep]
+    slot = _rank(group, groups).astype(np.int32)
     nearest = float(distance.min(initial=np.inf))
-    return FrameNeighbors(len(types), atoms, row_types, center, neighbor, slot, vectors, wanted, nearest)
+    return FrameNeighbors(
+        pairs.natoms, pairs.atoms, pairs.types, center, neighbor, slot, vectors, wanted, nearest, start, stop
+    )
 
 
-def _rank(group: Ints, count: int) -> Ints:
+def frame_neighbors(coord: Floats, cell: Floats | None, types: Ints, spec: NeighborSpec) -> FrameNeighbors:
+    """The neighbours of one frame. coord: (N, 3) Å; cell: (3, 3) Å or None; types: (N,), −1 for virtual atoms.
+
+    Raises DataError for types, coordinates or a cell that make no sense.
+    """
+    return row_neighbors(frame_pairs(coord, cell, types, spec), coord, cell, spec)
+
+
+def _rank(group: NDArray[np.integer], count: int) -> Ints:
     """Position of each element inside its group; the groups are contiguous and sorted."""
     sizes = np.bincount(group, minlength=count)
-    starts = np.cumsum(sizes) - sizes
-    return np.arange(len(group)) - starts[group]
+    starts: Ints = np.cumsum(sizes) - sizes
+    ranks: Ints = np.arange(len(group)) - starts[group]
+    return ranks
+
+
+def _banned(spec: NeighborSpec) -> NDArray[np.bool_]:
+    """Which pairs of types do not see each other: (ntypes, ntypes)."""
+    banned = np.zeros((spec.ntypes, spec.ntypes), bool)
+    for a, b in spec.exclude:
+        banned[a, b] = banned[b, a] = True
+    return banned
 
 
 def _within_sel(
-    center: Ints, block: Ints, distance: Floats, per_block: Ints, spec: NeighborSpec
+    row: Rows, group: Ints, distance: Floats, per_block: Ints, spec: NeighborSpec
 ) -> NDArray[np.bool_] | None:
     """Which pairs the limits of sel keep; None for all."""
     sel = np.asarray(spec.sel if spec.by_type else [sum(spec.sel)])
     total, rows = int(sel.sum()), len(per_block)
     if per_block.sum(axis=1).max(initial=0) <= total and (per_block.max(axis=0, initial=0) <= sel).all():
         return None
-    by_distance = np.lexsort((distance, center))
-    keep = np.empty(len(center), bool)
-    keep[by_distance] = _rank(center[by_distance], rows) < total
+    by_distance = np.lexsort((distance, row))
+    keep = np.empty(len(row), bool)
+    keep[by_distance] = _rank(row[by_distance], rows) < total
     # nearest first inside a block, so that the first sel[t] of a block are its nearest, cut or not
-    return keep & (_rank(center * spec.blocks + block, rows * spec.blocks) < sel[block])
+    return keep & (_rank(group, rows * spec.blocks) < sel[group % spec.blocks])
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A table of several frames, and the way back to the order of the user."""
+    """A table of several frames or parts of frames, and the way back to the order of the user.
+
+    Neighbours that have no row of their own, because only a part of their frame is in the table, are *ghost rows*:
+    ``table.index`` numbers them after the n rows.
+    """
 
     table: Neighborhood
-    rows: Ints  # (n,) place of each row among the concatenated atoms of all frames; −1 for padding rows
+    owner: Ints  # (n + ghosts,) place of each row among the concatenated atoms of all frames; −1 for padding rows
     natoms: Ints  # (frames,) atoms of each frame, virtual ones included
 
+    @property
+    def rows(self) -> Ints:
+        """(n,) the same without ghosts."""
+        return self.owner[: len(self.table.types)]
+
     def to_atoms(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Per-row values in user order, zero for virtual atoms: (n, …) -> (atoms, …)."""
-        real = self.rows >= 0
+        """Per-row values in user order, zero for atoms without a row: (n, …) -> (atoms, …)."""
+        rows = self.rows
         out = np.zeros((int(self.natoms.sum()), *values.shape[1:]), values.dtype)
-        out[self.rows[real]] = values[real]
+        out[rows[rows >= 0]] = values[rows >= 0]
         return out
 
     def to_rows(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
         """Per-atom values in the order of the rows, zero for padding: (atoms, …) -> (n, …)."""
-        out = np.zeros((len(self.rows), *values.shape[1:]), values.dtype)
-        real = self.rows >= 0
-        out[real] = values[self.rows[real]]
+        rows = self.rows
+        out = np.zeros((len(rows), *values.shape[1:]), values.dtype)
+        out[rows >= 0] = values[rows[rows >= 0]]
         return out
 
 
@@ -187,55 +283,73 @@ def build_batch(
     round_rows: Callable[[int], int] = no_rounding,
     round_slots: Callable[[int], int] = no_rounding,
 ) -> Batch:
-    """One table of several frames.
+    """One table of several frames, or of parts of them.
 
     fparam: (frames, d); aparam: (all atoms, d) in user order. The rounding functions enlarge blocks to a few sizes for
     backends that compile one program per shape; the padding has type −1.
     """
     natoms = np.array([f.natoms for f in frames], np.int64)
-    first_atom = np.cumsum(natoms) - natoms
-    types = np.concatenate([f.types for f in frames]) if frames else np.zeros(0, np.int64)
-    frame = np.repeat(np.arange(len(frames)), [len(f.types) for f in frames])
-    atoms = np.concatenate([f.atoms + o for f, o in zip(frames, first_atom)])
-
-    row_block = types if spec.by_type else np.zeros_like(types)
-    counts = np.bincount(row_block, minlength=spec.blocks)
-    padded = np.array([round_rows(int(c)) for c in counts])
-    block_start = np.cumsum(padded) - padded
-    sort = np.argsort(types, kind="stable")
-    target = np.empty(len(types), np.int64)  # from the concatenated rows of the frames to rows of the table
-    target[sort] = block_start[row_block[sort]] + _rank(row_block[sort], spec.blocks)
-    n = int(padded.sum())
-
     first_row = np.cumsum([0, *(len(f.types) for f in frames)])
-    center = target[np.concatenate([f.center + o for f, o in zip(frames, first_row)])]
-    neighbor_row = np.concatenate([f.neighbor + o for f, o in zip(frames, first_row)])
-    slot = np.concatenate([f.slot for f in frames])
-    slot_block = types[neighbor_row] if spec.by_type else np.zeros_like(neighbor_row)
+    types = _joined([f.types for f in frames])  # of all rows of the frames, in the table or not
+    atoms = _joined([f.atoms + o for f, o in zip(frames, np.cumsum(natoms) - natoms)])
+    inside = _joined([np.arange(o + f.start, o + f.stop) for f, o in zip(frames, first_row)])
+    frame = np.repeat(np.arange(len(frames)), [f.stop - f.start for f in frames])
+    neighbor = _joined([f.neighbor + o for f, o in zip(frames, first_row)])
+
+    padded, place = _places(types[inside], spec, round_rows)
+    n = sum(padded)
+    ghosts = np.zeros(0, np.int64)
+    if len(inside) < len(types):
+        outside = np.zeros(len(types), bool)
+        outside[neighbor] = True
+        outside[inside] = False
+        ghosts = np.flatnonzero(outside)
+    target = np.empty(len(types), np.int64)  # from the rows of the frames to those of the table
+    target[inside] = place
+    target[ghosts] = n + np.arange(len(ghosts))
+    owner = np.full(n + len(ghosts), -1, np.int64)
+    owner[place] = atoms[inside]
+    owner[n:] = atoms[ghosts]
+
+    center = target[_joined([f.center + o for f, o in zip(frames, first_row)])]
+    slot = _joined([f.slot for f in frames])
+    slot_block = types[neighbor] if spec.by_type else np.zeros_like(neighbor)
     widest = np.zeros(spec.blocks, np.int64)
     np.maximum.at(widest, slot_block, slot + 1)
     slot_counts = tuple(round_slots(int(w)) for w in widest)
-    column = np.cumsum([0, *slot_counts])[slot_block] + slot
     k = sum(slot_counts)
+    flat = center * k + np.cumsum([0, *slot_counts])[slot_block] + slot
 
-    table_types = np.full(n, -1, np.int64)
-    table_types[target] = types
-    table_frame = np.zeros(n, np.int64)
-    table_frame[target] = frame
-    rows = np.full(n, -1, np.int64)
-    rows[target] = atoms
-    flat = center * k + column
-    vectors = np.zeros((n * k, 3))
-    vectors[flat] = np.concatenate([f.vectors for f in frames])
-    index = np.full(n * k, -1, np.int64)
-    index[flat] = target[neighbor_row]
-    neighbor_types = np.full(n * k, -1, np.int64)
-    neighbor_types[flat] = types[neighbor_row]
+    def filled(shape: tuple[int, ...], where: Ints, values: NDArray[np.generic], empty: int) -> NDArray[np.generic]:
+        out = np.full((int(np.prod(shape)), *values.shape[1:]), empty, values.dtype)
+        out[where] = values
+        return out.reshape(*shape, *values.shape[1:])
+
     table = Neighborhood(
-        vectors.reshape(n, k, 3), index.reshape(n, k), table_types, neighbor_types.reshape(n, k), table_frame,
-        fparam, None, tuple(int(p) for p in padded), slot_counts,
-    )  # fmt: skip
-    batch = Batch(table, rows, natoms)
-    if aparam is None:
-        return batch
-    return Batch(replace(table, aparam=batch.to_rows(aparam)), rows, natoms)
+        vectors=filled((n, k), flat, np.concatenate([np.zeros((0, 3)), *(f.vectors for f in frames)]), 0),
+        index=filled((n, k), flat, target[neighbor], -1),
+        types=filled((n,), place, types[inside], -1),
+        neighbor_types=filled((n, k), flat, types[neighbor], -1),
+        frame=filled((n,), place, frame, 0),
+        fparam=fparam,
+        aparam=None,
+        row_counts=padded,
+        slot_counts=slot_counts,
+    )
+    batch = Batch(table, owner, natoms)
+    return batch if aparam is None else replace(batch, table=replace(table, aparam=batch.to_rows(aparam)))
+
+
+def _joined(parts: Sequence[NDArray[np.integer]]) -> Ints:
+    return np.concatenate([np.zeros(0, np.int64), *parts])
+
+
+def _places(types: Ints, spec: NeighborSpec, round_rows: Callable[[int], int]) -> tuple[tuple[int, ...], Ints]:
+    """The sizes of the row blocks, and the row of the table for each of the given rows: sorted by type."""
+    block = types if spec.by_type else np.zeros_like(types)
+    padded = [round_rows(int(c)) for c in np.bincount(block, minlength=spec.blocks)]
+    block_start = np.cumsum([0, *padded])
+    sort = np.argsort(types, kind="stable")
+    place = np.empty(len(types), np.int64)
+    place[sort] = block_start[block[sort]] + _rank(block[sort], spec.blocks)
+    return tuple(padded), place
