@@ -47,7 +47,7 @@ class NpySystem(System):
         self.periodic = "nopbc" not in entries
         self._sets: list[_Set] = []
         for name in entries:
-            if fnmatchcase(name, "set.*"):
+            if fnmatchcase(name, "set.*") and folder.is_folder(name):
                 self._add_set(name)
         if not self._sets:
             raw = "coord.raw" in entries
@@ -85,8 +85,8 @@ class NpySystem(System):
             raise DataError(f"{self.name}/type.raw is empty; it must hold the type of each atom.")
         if self.own_names is not None and types.max() >= len(self.own_names):
             raise DataError(
-                f"{self.name}/type.raw contains type {types.max()}, but type_map.raw names only {len(self.own_names)} types "
-                f"({', '.join(self.own_names)}; numbered from 0)."
+                f"{self.name}/type.raw contains type {types.max()}, but type_map.raw names only {len(self.own_names)} "
+                f"types ({', '.join(self.own_names)}; numbered from 0)."
             )
         return types
 
@@ -101,8 +101,8 @@ class NpySystem(System):
             )
         array = self.folder.array(f"{name}/coord.npy")
         per_frame = 3 * self.natoms
-        # One axis means one frame; else the first axis counts the frames, so that a wrong type.raw cannot go unseen.
-        nframes = array.shape[0] if len(array.shape) > 1 else 1
+        # The first axis counts the frames, so that a wrong type.raw cannot go unseen; a single frame may lack it.
+        nframes = 1 if array.size == per_frame or len(array.shape) < 2 else array.shape[0]
         if array.size != nframes * per_frame:
             found = array.size // nframes if nframes else 0
             raise DataError(
@@ -147,8 +147,8 @@ class NpySystem(System):
         count = len(self.own_names or ())
         if (types != numbers).any() or types.min() < -1 or types.max() >= count:
             raise DataError(
-                f"{self.where(i)}: real_atom_types.npy holds numbers from {numbers.min():g} to {numbers.max():g}, expected "
-                f"whole numbers from 0 to {count - 1} (the {count} names of type_map.raw), or −1 for padding."
+                f"{self.where(i)}: real_atom_types.npy holds numbers from {numbers.min():g} to {numbers.max():g}, "
+                f"expected whole numbers from 0 to {count - 1} (the {count} names of type_map.raw), or −1 for padding."
             )
         return types
 

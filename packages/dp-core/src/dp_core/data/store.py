@@ -48,6 +48,9 @@ class Folder(Protocol):
     def entries(self, sub: str = "") -> list[str]:
         """Sorted names in the folder or in one of its sub-folders."""
 
+    def is_folder(self, sub: str) -> bool:
+        """Whether an entry is a folder."""
+
     def text(self, file: str) -> str:
         """Content of a text file."""
 
@@ -71,7 +74,9 @@ class NpyArray:
                 self.offset = file.tell()
                 present = os.fstat(file.fileno()).st_size - self.offset
         except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror or error}. Check the file and its permissions.") from error
+            raise DataError(
+                f"{path} cannot be read: {error.strerror or error}. Check the file and its permissions."
+            ) from error
         except (ValueError, KeyError) as error:
             raise DataError(
                 f"{path} is not a NumPy array file, or it is cut off in its header ({error}). "
@@ -92,7 +97,8 @@ class NpyArray:
 
     @cached_property
     def _whole(self) -> np.ndarray:  # column-major files are rare; their frames do not lie together
-        return np.load(self.path).ravel()
+        whole: np.ndarray = np.load(self.path).ravel()
+        return whole
 
     def read(self, start: int, stop: int) -> Floats:
         """Numbers start … stop−1 of the flattened array, as a new float64 array."""
@@ -116,7 +122,15 @@ class Directory:
 
     def entries(self, sub: str = "") -> list[str]:
         """Sorted names in the folder or in one of its sub-folders."""
-        return sorted(os.listdir(os.path.join(self.name, sub)))
+        path = os.path.join(self.name, sub)
+        try:
+            return sorted(os.listdir(path))
+        except OSError as error:
+            raise DataError(f"Folder {path} cannot be read: {error.strerror or error}.") from error
+
+    def is_folder(self, sub: str) -> bool:
+        """Whether an entry is a folder."""
+        return os.path.isdir(os.path.join(self.name, sub))
 
     def text(self, file: str) -> str:
         """Content of a text file."""
@@ -171,8 +185,11 @@ class Hdf5Group:
 
     def entries(self, sub: str = "") -> list[str]:
         """Sorted names in the folder or in one of its sub-folders."""
-        group = self.group[sub] if sub else self.group
-        return sorted(group.keys()) if hasattr(group, "keys") else []
+        return sorted(self.group[sub] if sub else self.group)
+
+    def is_folder(self, sub: str) -> bool:
+        """Whether an entry is a group."""
+        return hasattr(self.group[sub], "keys")
 
     def text(self, file: str) -> str:
         """Content of a text dataset: numbers, strings or bytes; joined by blanks."""

@@ -67,7 +67,7 @@ class System(abc.ABC):
         """The message for a required label that frame ``i`` has not."""
         return (
             f"{self.where(i)} has no {label.key}, which is required here. It has: "
-            f"{', '.join(sorted(self.available())) or 'nothing'}. Add {label.key}, or remove this system from the input."
+            f"{', '.join(sorted(self.available())) or 'nothing'}. Add {label.key}, or remove this system."
         )
 
     def check_labels(self, labels: Iterable[Label]) -> None:
@@ -92,8 +92,8 @@ class System(abc.ABC):
             used = self.used_types()
             if used.size and used[-1] >= len(self.type_map):
                 raise DataError(
-                    f"System {self.name} has atoms of type {used[-1]}, but the model has only {len(self.type_map)} types "
-                    f"({known}; numbered from 0). Add a type_map.raw with the element names to the system, "
+                    f"System {self.name} has atoms of type {used[-1]}, but the model has only {len(self.type_map)} "
+                    f"types ({known}; numbered from 0). Add a type_map.raw with the element names to the system, "
                     "or correct its type.raw."
                 )
             count = len(self.type_map)
@@ -105,8 +105,8 @@ class System(abc.ABC):
             unknown = [self.own_names[t] for t in self.used_types() if self._lookup[t] == -2]
             if unknown:
                 raise DataError(
-                    f"System {self.name} contains {', '.join(unknown)}, which the model does not know; it knows: {known}. "
-                    "Add the element to type_map of the model, or remove the system."
+                    f"System {self.name} contains {', '.join(unknown)}, which the model does not know. "
+                    f"It knows: {known}. Add the element to type_map of the model, or remove the system."
                 )
 
     def types_of(self, i: int) -> Integers:
@@ -170,7 +170,9 @@ def _frozen(array: np.ndarray) -> np.ndarray:
 def _filled(label: Label, natoms: int) -> Floats:
     default = np.atleast_1d(np.asarray(label.default, dtype=np.float64))
     if default.size not in (1, label.size):
-        raise DataError(f"The default of {label.key} has {default.size} numbers, expected {label.size} (or one for all).")
+        raise DataError(
+            f"The default of {label.key} has {default.size} numbers, expected {label.size} (or one for all)."
+        )
     if default.size > 1:
         default = np.repeat(default, label.repeat)
     return np.broadcast_to(default, label.shape(natoms)).copy()
