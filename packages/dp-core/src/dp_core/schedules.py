@@ -7,6 +7,7 @@ begin with the same linear warm-up.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -55,7 +56,7 @@ class ScheduleSettings(Section):
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(ABC):
     """A warm-up to ``start_lr``, then what a subclass says.
 
     num_steps: steps of the run, warm-up included.
@@ -79,9 +80,9 @@ class Schedule:
             return self.start_lr * (w0 + (1.0 - w0) * step / self.warmup_steps)
         return self.after_warmup(step - self.warmup_steps)
 
+    @abstractmethod
     def after_warmup(self, step: int) -> float:
         """The rate ``step`` steps after the warm-up."""
-        raise NotImplementedError
 
     @staticmethod
     def common(settings: ScheduleSettings, num_steps: int, workers: int) -> dict[str, Any]:
@@ -201,7 +202,7 @@ class WarmupStableDecay(Schedule):
         x = min(max((step - (self.decay_length - self.decay_phase)) / self.decay_phase, 0.0), 1.0)
         if self.decay_type == "inverse_linear":
             return 1.0 / ((1.0 - x) / start + x / stop)
-        return _cosine(start, stop, x) if self.decay_type == "cosine" else start + (stop - start) * x
+        return _cosine(start, stop, x) if self.decay_type == "cosine" else (1.0 - x) * start + x * stop
 
 
 def _cosine(start: float, stop: float, x: float) -> float:

@@ -35,11 +35,6 @@ def _default(field: FieldInfo) -> Any:
     return list(field.default) if isinstance(field.default, tuple) else field.default
 
 
-def _subfields(section: type[Section]) -> Iterator[tuple[str, FieldInfo]]:
-    """The keys of a section without ``type``, which is written above them."""
-    yield from ((key, field) for key, field in section.model_fields.items() if key != "type")
-
-
 def _choices(holder: Variant) -> dict[str, type[Section]]:
     """The types of a section and their settings, without plugins that cannot be imported."""
     found = {name: holder.choose({"type": name}) for name in holder.names()}
@@ -49,9 +44,11 @@ def _choices(holder: Variant) -> dict[str, type[Section]]:
 # reStructuredText
 
 
-def _rst(section: type[Section], place: tuple[str, ...], kinds: tuple[str, ...]) -> Iterator[str]:
+def _rst(section: type[Section], place: tuple[str, ...], kinds: tuple[str, ...], skip: str = "") -> Iterator[str]:
     indent = "    " * len(place)
-    for key, field in _subfields(section):
+    for key, field in section.model_fields.items():
+        if key == skip:
+            continue
         aliases = extras(field).get("aliases", [])
         yield f"{indent}{key}:"
         yield f"{indent}    | type: {expected(field)}" + (f", alias: {', '.join(aliases)}" if aliases else "")
@@ -81,7 +78,7 @@ def _rst_inside(
     for name, section in _choices(holder).items():
         yield f"{indent}When type is ``{name}``: {_sentence(_doc(section))}"
         yield ""
-        yield from _rst(section, place, (*kinds, holder.kind))
+        yield from _rst(section, place, (*kinds, holder.kind), skip="type")
 
 
 def _need(field: FieldInfo) -> str:
@@ -122,7 +119,7 @@ def _argument(key: str, field: FieldInfo, kinds: tuple[str, ...]) -> dict[str, A
         if holder.kind not in kinds:
             argument["sub_variants"] = {"type": _variant(holder, (*kinds, holder.kind))}
     elif holder is not None:
-        argument["sub_fields"] = {k: _argument(k, f, kinds) for k, f in _subfields(holder)}
+        argument["sub_fields"] = {k: _argument(k, f, kinds) for k, f in holder.model_fields.items()}
     return argument
 
 
@@ -141,7 +138,7 @@ def _variant(holder: Variant, kinds: tuple[str, ...]) -> dict[str, Any]:
                 "alias": [],
                 "doc": _sentence(_doc(section)),
                 "repeat": False,
-                "sub_fields": {k: _argument(k, f, kinds) for k, f in _subfields(section)},
+                "sub_fields": {k: _argument(k, f, kinds) for k, f in section.model_fields.items() if k != "type"},
                 "sub_variants": {},
             }
             for name, section in _choices(holder).items()

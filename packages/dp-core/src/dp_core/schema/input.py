@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import pydantic
 
+from dp_core.errors import ConfigError
 from dp_core.schema.names import tidy
 from dp_core.schema.problems import InputError, Journal, Problem, translate
 from dp_core.schema.section import Section, Variant, option, section_of, validate, wrong
@@ -97,7 +98,10 @@ def parse_input(document: dict[str, Any], source: str | None = None, text: str |
     Raises InputError, a ConfigError, with everything that is wrong in it.
     """
     journal = Journal()
-    document = without_comments(document)
+    try:
+        document = without_comments(document)
+    except RecursionError:
+        raise ConfigError(f"{source or 'The input'} is nested too deeply to be an input.") from None
     model = document.get("model")
     if isinstance(model, dict) and "model_dict" in model:  # the rest of the file has another form then
         problem = Problem(("model", "model_dict"), refuse_key("multi-task training"))

@@ -70,8 +70,8 @@ def _json(path: str | Path, text: str) -> Any:
         document = json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         raise _syntax_error(path, text, error.msg, error.lineno, error.colno) from None
-    except RecursionError:
-        raise ConfigError(f"{path} is nested too deeply to be an input file.") from None
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits, a hundred thousand brackets
+        raise ConfigError(f"{path} is not an input file: {error}.") from None
     if twice:
         _refuse_twice(path, _compose(text), twice)
     return document
@@ -88,7 +88,7 @@ def _yaml(path: str | Path, text: str) -> Any:
         mark = error.problem_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise _syntax_error(path, text, str(error.problem), line, column) from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     finally:
         loader.dispose()
@@ -116,7 +116,7 @@ def _compose(text: str) -> yaml.Node | None:
     """The tree of a JSON or YAML text, for its positions; None where the YAML library cannot follow."""
     try:
         # Tabs are white space in JSON and not in YAML; inside JSON strings they cannot stand.
-        return yaml.compose(text.replace("\t", " "), Loader=_Loader)
+        return yaml.compose(text.replace("\t", " "), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, RecursionError):
         return None
 

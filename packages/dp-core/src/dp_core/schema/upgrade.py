@@ -68,9 +68,9 @@ DROPPED = {
 
 
 def without_comments(value: Any) -> Any:
-    """A copy without keys that begin with an underscore."""
+    """A copy without keys that begin with an underscore; keys are strings."""
     if isinstance(value, dict):
-        return {k: without_comments(v) for k, v in value.items() if not str(k).startswith("_")}
+        return {str(k): without_comments(v) for k, v in value.items() if not str(k).startswith("_")}
     return [without_comments(v) for v in value] if isinstance(value, list) else value
 
 
