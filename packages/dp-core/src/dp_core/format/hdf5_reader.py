@@ -2,9 +2,9 @@
 
 libhdf5 (2.0.0, by h5py 3.16) crashed with a segmentation fault or hung on 5 of 26,000 randomly damaged model files, so
 a file from an unknown source must not reach it. This reader is plain Python on a block of bytes. It knows what writers
-of ``.dp`` files produce: superblock 0 or 1, a symbol-table root group, scalar variable-length string attributes, and contiguous
-datasets of plain numbers or opaque bytes. Anything else (links, chunks, filters, external or virtual storage,
-references, compound types) is refused by name.
+of ``.dp`` files produce: superblock 0 or 1, a symbol-table root group, scalar variable-length string attributes, and
+contiguous datasets of plain numbers or opaque bytes. Anything else (links, chunks, filters, external or virtual
+storage, references, compound types) is refused by name.
 
 Every structure and every array read is paid from a budget of twice the size of the data. An honest file needs less
 than its size once; loops and overlapping structures run out of budget. So time and memory are linear in the size.
