@@ -1,0 +1,410 @@
+"""Model files opened for evaluation: the Python interface of dp.
+
+>>> from dp_core import DeepPot                                          # doctest: +SKIP
+>>> pot = DeepPot("water.pth")                                           # doctest: +SKIP
+>>> energy, force, virial = pot.eval(coords, cells, atom_types)          # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dp_core.backend import SUFFIXES, Backend, Evaluator, backend_of, default_backend, get_backend
+from dp_core.errors import BackendError, ConfigError, DataError
+from dp_core.model_file import load_model, model_document
+from dp_core.module import is_array
+from dp_core.neighbors import Floats, Ints, NeighborSpec, PairList
+from dp_core.prediction import Parameters, Prediction, Structure, predict, tables
+
+log = logging.getLogger(__name__)
+
+#: Rows of one table where neither the backend nor the user says how many.
+CHUNK_ROWS = 256
+
+
+class Predictor:
+    """A model on a backend, for evaluation; what the predictors of every kind of model share.
+
+    model: path of a model file (``.dp``, ``.yaml``, a checkpoint, or a frozen file of any backend), or a model tree.
+    backend: name of the backend. None takes the one a frozen file was made for, else ``$DP_BACKEND``, else the first
+    installed one. Any backend evaluates any file, through the document that each file holds.
+    auto_batch_size: how many atoms are evaluated together: True for what suits the backend (or
+    ``$DP_INFER_BATCH_SIZE``), a number of atoms, or False for all at once.
+
+    Raises FormatError if the file is none of dp's, BackendError if its backend is not installed.
+    """
+
+    has_efield = has_spin = has_hessian = False
+    use_spin: tuple[bool, ...] = ()
+
+    def __init__(self, model: str | Path | Any, backend: str | None = None, auto_batch_size: bool | int = True) -> None:
+        is_path = isinstance(model, str | Path)
+        self._model: Any = load_model(model) if is_path else model
+        frozen_for = _frozen_for(model) if is_path else None
+        self._name = backend or frozen_for or os.environ.get("DP_BACKEND") or default_backend()
+        self._backend: Backend = get_backend(self._name)
+        self._evaluate: Evaluator | None
+        if is_path and self._name == frozen_for:
+            self._evaluate = self._backend.load(Path(model))
+        else:
+            self._evaluate = self._backend.evaluator(self._model)
+        self._rows = _table_rows(auto_batch_size, self._backend)
+        self._warned = False
+
+    # what the model is
+
+    def get_type_map(self) -> list[str]:
+        """Names of the elements, in the order of the types."""
+        return list(self._model.type_map)
+
+    def get_ntypes(self) -> int:
+        """Number of types."""
+        return len(self._model.type_map)
+
+    def get_rcut(self) -> float:
+        """Cutoff radius in Å."""
+        return float(self.neighbor_spec.rcut)
+
+    def get_sel(self) -> list[int]:
+        """The most neighbours that the model takes into account, by type or in all."""
+        return list(self.neighbor_spec.sel)
+
+    def get_dim_fparam(self) -> int:
+        """Number of frame parameters."""
+        return int(self._model.fitting.numb_fparam)
+
+    def get_dim_aparam(self) -> int:
+        """Number of atomic parameters of each atom."""
+        return int(self._model.fitting.numb_aparam)
+
+    def has_default_fparam(self) -> bool:
+        """Whether frame parameters may be left out."""
+        return self._model.fitting.default_fparam is not None
+
+    def get_sel_type(self) -> list[int]:
+        """Types whose atoms have an output: all that are not excluded."""
+        return [t for t in range(self.get_ntypes()) if t not in self._model.atom_exclude_types]
+
+    def get_ntypes_spin(self) -> int:
+        """Number of types that carry a spin: none."""
+        return 0
+
+    def has_chg_spin_ebd(self) -> bool:
+        """Whether the model depends on the total charge and spin."""
+        return False
+
+    def has_default_chg_spin(self) -> bool:
+        """Whether the total charge and spin may be left out."""
+        return False
+
+    def get_model_def_script(self) -> dict[str, Any]:
+        """The model section of the input file that the model was trained with."""
+        return dict(self._model.script or {})
+
+    def get_model_size(self) -> dict[str, int]:
+        """Number of network parameters: ``descriptor``, ``fitting-net`` and ``total``."""
+        descriptor, fitting = _parameter_count(self._model.descriptor), _parameter_count(self._model.fitting)
+        return {"descriptor": descriptor, "fitting-net": fitting, "total": descriptor + fitting}
+
+    def get_observed_types(self) -> dict[str, Any]:
+        """Elements that the training data had: ``type_num`` and ``observed_type``, a sorted list of names."""
+        observed = (self.get_model_def_script().get("info") or {}).get("observed_type")
+        if observed is None:
+            biased = np.abs(self._model.out_bias).max(axis=(0, 2)) > 1e-6
+            observed = [name for name, seen in zip(self._model.type_map, biased, strict=True) if seen]
+        return {"type_num": len(observed), "observed_type": sorted(observed)}
+
+    def get_model(self) -> Any:
+        """The model tree."""
+        return self._model
+
+    def serialize(self) -> dict[str, Any]:
+        """The complete document of the model, as ``.dp`` files hold it."""
+        return model_document(self._model)
+
+    @property
+    def neighbor_spec(self) -> NeighborSpec:
+        """The neighbours that the model sees."""
+        spec: NeighborSpec = self._model.neighbor_spec
+        return spec
+
+    @property
+    def backend_name(self) -> str:
+        """Name of the backend that evaluates."""
+        return self._name
+
+    # evaluation
+
+    def predict(
+        self,
+        structures: Sequence[Structure],
+        *,
+        fparam: ArrayLike | None = None,
+        aparam: ArrayLike | None = None,
+        atomic_virial: bool = False,
+        pairs: Sequence[PairList] | None = None,
+    ) -> Prediction:
+        """Energies, forces and virials of frames of any sizes.
+
+        fparam: (frames, d); aparam: (all atoms, d), frame after frame. ``pairs``, of ``neighbors.frame_pairs`` with a
+        skin, may be used again while no atom has moved more than half of that skin. A structure is anything with
+        ``coord``, ``box`` and ``types``. Raises DataError for inputs that do not fit the model.
+        """
+        natoms = [len(s.types) for s in structures]
+        parameters = self._parameters(len(natoms), sum(natoms), None, fparam, aparam)
+        parts = self._tables(structures, parameters, pairs)
+        result, wanted = predict(self._evaluator(), parts, natoms, atomic_virial=atomic_virial)
+        self._warn_of_overflow(wanted)
+        return result
+
+    def eval_descriptor(
+        self,
+        coords: ArrayLike,
+        cells: ArrayLike | None,
+        atom_types: ArrayLike,
+        fparam: ArrayLike | None = None,
+        aparam: ArrayLike | None = None,
+        mixed_type: bool = False,
+        dtype: Any = None,
+    ) -> NDArray[np.floating]:
+        """The descriptor of every atom, (frames, atoms, width), in the NumPy type ``dtype``. Inputs as in ``eval``."""
+        return self._features(
+            lambda m, t: m.eval_descriptor(t), coords, cells, atom_types, fparam, aparam, mixed_type, dtype
+        )
+
+    def eval_fitting_last_layer(
+        self,
+        coords: ArrayLike,
+        cells: ArrayLike | None,
+        atom_types: ArrayLike,
+        fparam: ArrayLike | None = None,
+        aparam: ArrayLike | None = None,
+        mixed_type: bool = False,
+        dtype: Any = None,
+    ) -> NDArray[np.floating]:
+        """The values before the output layer of the fitting, (frames, atoms, width). Inputs as in ``eval``."""
+        return self._features(
+            lambda m, t: m.eval_fitting_last_layer(t), coords, cells, atom_types, fparam, aparam, mixed_type, dtype
+        )
+
+    def close(self) -> None:
+        """Free the model's memory on the backend; nothing can be evaluated afterwards."""
+        self._evaluate = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _evaluator(self) -> Evaluator:
+        if self._evaluate is None:
+            raise BackendError("This model is closed. Open the file again.")
+        return self._evaluate
+
+    def _tables(self, structures: Sequence[Structure], parameters: Parameters, pairs: Any = None) -> Any:
+        return tables(
+            structures,
+            self.neighbor_spec,
+            self._backend,
+            rows=self._rows,
+            whole=self._model.descriptor.message_passing,
+            parameters=parameters,
+            pairs=pairs,
+        )
+
+    def _features(
+        self,
+        function: Callable[[Any, Any], Any],
+        coords: ArrayLike,
+        cells: ArrayLike | None,
+        atom_types: ArrayLike,
+        fparam: ArrayLike | None,
+        aparam: ArrayLike | None,
+        mixed_type: bool,
+        dtype: Any,
+    ) -> NDArray[np.floating]:
+        """One row of numbers for every atom: (frames, atoms, width)."""
+        self._evaluator()
+        structures = as_structures(coords, cells, atom_types, mixed_type)
+        nframes = len(structures)
+        na = len(structures[0].types) if nframes else 0
+        parameters = self._parameters(nframes, nframes * na, na, fparam, aparam)
+        result: NDArray[np.floating] | None = None
+        wanted = np.zeros(1, np.int64)
+        for part in self._tables(structures, parameters):
+            values = self._backend.apply(function, self._model, part.batch.table)
+            if result is None:
+                result = np.zeros((nframes * na, values.shape[1]), dtype or values.dtype)
+            rows = part.batch.rows
+            result[part.atoms][rows[rows >= 0]] = values[rows >= 0]
+            wanted = np.maximum(wanted, part.wanted)
+        self._warn_of_overflow(wanted)
+        return np.zeros((0, na, 0)) if result is None else result.reshape(nframes, na, -1)
+
+    def _parameters(
+        self, nframes: int, total: int, natoms: int | None, fparam: ArrayLike | None, aparam: ArrayLike | None
+    ) -> Parameters:
+        """Parameters in full size. natoms: atoms of each frame, where all have the same."""
+        fitting = self._model.fitting
+        frames = atoms = None
+        if fparam is not None:
+            sizes = {"one set for each frame": (nframes, 1), "one set for all": (1, nframes)}
+            frames = _repeated("fparam", fparam, fitting.numb_fparam, sizes)
+        elif fitting.numb_fparam and fitting.default_fparam is None:
+            raise DataError(
+                f"The model needs {fitting.numb_fparam} frame parameters and has no default. Give fparam as "
+                f"({nframes}, {fitting.numb_fparam}) numbers."
+            )
+        if aparam is not None:
+            sizes = {"one set for each atom of each frame": (total, 1)}
+            if natoms is not None:
+                sizes["one set for each atom of a frame"] = (natoms, nframes)
+            sizes["one set for all"] = (1, total)
+            atoms = _repeated("aparam", aparam, fitting.numb_aparam, sizes)
+        elif fitting.numb_aparam and not fitting.use_aparam_as_mask:
+            raise DataError(
+                f"The model needs {fitting.numb_aparam} atomic parameters for each atom. Give aparam as "
+                f"({total}, {fitting.numb_aparam}) numbers."
+            )
+        return Parameters(frames, atoms)
+
+    def _warn_of_overflow(self, wanted: Ints) -> None:
+        spec = self.neighbor_spec
+        have = np.array([*spec.sel, sum(spec.sel)] if spec.by_type else [sum(spec.sel)])
+        need = wanted if spec.by_type else wanted[-1:]
+        if self._warned or len(need) != len(have) or (need <= have).all():
+            return
+        self._warned = True
+        words = (
+            [f"{n} {name}" for n, name in zip(need, [*self._model.type_map, "in all"])]
+            if spec.by_type
+            else [str(need[0])]
+        )
+        log.warning(
+            "An atom has more neighbours within %g Å than the model was made for; only the nearest count, so energies "
+            "jump when a neighbour enters. Largest numbers found: %s. Numbers of the model (sel): %s. "
+            "Train with sel of at least the numbers found.",
+            spec.rcut, ", ".join(words), list(spec.sel),
+        )  # fmt: skip
+
+
+class DeepPot(Predictor):
+    """A potential: energies, forces and virials of structures. The arguments are those of Predictor."""
+
+    def __init__(self, model: str | Path | Any, backend: str | None = None, auto_batch_size: bool | int = True) -> None:
+        super().__init__(model, backend, auto_batch_size)
+        name = self._model.output.name
+        if name != "energy":
+            raise ConfigError(f"The model predicts {name!r}, not the energy, so it is no potential. Use another model.")
+
+    def eval(
+        self,
+        coords: ArrayLike,
+        cells: ArrayLike | None,
+        atom_types: ArrayLike,
+        atomic: bool = False,
+        fparam: ArrayLike | None = None,
+        aparam: ArrayLike | None = None,
+        mixed_type: bool = False,
+    ) -> tuple[Floats, ...]:
+        """Energy (frames, 1) in eV, force (frames, atoms, 3) in eV/Å and virial (frames, 9) in eV.
+
+        With ``atomic`` also the energy (frames, atoms, 1) and virial (frames, atoms, 9) of every atom.
+
+        coords: (frames, atoms, 3) in Å, or the same numbers in any shape; cells: (frames, 3, 3) in Å with the lattice
+        vectors as rows, in any shape, None for open boundaries; atom_types: (atoms,), or (frames, atoms) with
+        ``mixed_type``, −1 for virtual atoms, whose results are 0; fparam: (frames, d), or (d,) for all frames;
+        aparam: (frames, atoms, d), (atoms, d) or (d,).
+
+        Raises DataError for inputs that do not fit together or the model, NonFiniteError for an infinite result.
+        """
+        structures = as_structures(coords, cells, atom_types, mixed_type)
+        nf, na = len(structures), np.shape(atom_types)[-1]
+        parameters = self._parameters(nf, nf * na, na, fparam, aparam)
+        parts = self._tables(structures, parameters)
+        result, wanted = predict(self._evaluator(), parts, [na] * nf, atomic_virial=atomic)
+        self._warn_of_overflow(wanted)
+        totals = (result.energy.reshape(nf, 1), result.force.reshape(nf, na, 3), result.virial.reshape(nf, 9))
+        if result.atom_virial is None:
+            return totals
+        return (*totals, result.atom_energy.reshape(nf, na, 1), result.atom_virial.reshape(nf, na, 9))
+
+
+def as_structures(
+    coords: ArrayLike, cells: ArrayLike | None, atom_types: ArrayLike, mixed_type: bool = False
+) -> list[Structure]:
+    """Frames of equal size from arrays of any shape, see ``DeepPot.eval``. Raises DataError where sizes do not fit."""
+    types = np.asarray(atom_types)
+    if types.size and not np.issubdtype(types.dtype, np.integer):
+        raise DataError(f"atom_types are {types.dtype}; give integers, the positions of the elements in the type map.")
+    types = types.astype(np.int64)
+    if types.ndim != (2 if mixed_type else 1):
+        wanted = "(frames, atoms), because mixed_type is set" if mixed_type else "(atoms,), or set mixed_type"
+        raise DataError(f"atom_types have the shape {types.shape}; expected {wanted}.")
+    na = types.shape[-1]
+    x = np.asarray(coords, dtype=np.float64)
+    nf = len(types) if mixed_type else x.size // (3 * na) if na else 0
+    if x.size != nf * na * 3 or (x.size and not nf):
+        raise DataError(f"coords have the shape {x.shape}, but there are {na} atom types; expected (frames, {na}, 3).")
+    x = x.reshape(nf, na, 3)
+    boxes: Any = [None] * nf
+    if cells is not None:
+        boxes = np.asarray(cells, dtype=np.float64)
+        if boxes.size != nf * 9:
+            raise DataError(f"cells have the shape {boxes.shape}, but there are {nf} frames; expected ({nf}, 3, 3).")
+        boxes = boxes.reshape(nf, 3, 3)
+    return [Structure(x[k], boxes[k], types[k] if mixed_type else types) for k in range(nf)]
+
+
+def _repeated(name: str, given: ArrayLike, width: int, sizes: Mapping[str, tuple[int, int]]) -> Floats:
+    """Parameters as (rows, width), repeated as often as the size tells. sizes: (rows given, repeats) by meaning."""
+    values = np.asarray(given, dtype=np.float64)
+    if not width:
+        raise DataError(f"{name} was given, but the model has none. Leave it out.")
+    for rows, repeats in sizes.values():
+        if values.size == rows * width:
+            return np.tile(values.reshape(rows, width), (repeats, 1))
+    expected = "; ".join(f"{rows}×{width} ({meaning})" for meaning, (rows, _) in sizes.items())
+    raise DataError(f"{name} has the shape {values.shape}, {values.size} numbers; expected {expected}.")
+
+
+def _frozen_for(path: str | Path) -> str | None:
+    """The backend that a frozen file was made for; None for documents and checkpoints."""
+    name = backend_of(path)
+    return name if name != "numpy" and str(path).lower().endswith(SUFFIXES[name]) else None
+
+
+def _table_rows(auto_batch_size: bool | int, backend: Backend) -> int:
+    if auto_batch_size is False:
+        return np.iinfo(np.int64).max
+    if auto_batch_size is True:
+        wanted = os.environ.get("DP_INFER_BATCH_SIZE")
+        if wanted is None:
+            return int(getattr(backend, "chunk_rows", CHUNK_ROWS))
+        if not wanted.isdigit() or int(wanted) < 1:
+            raise ConfigError(f"DP_INFER_BATCH_SIZE is {wanted!r}; give a positive number of atoms, or unset it.")
+        return int(wanted)
+    if auto_batch_size < 1:
+        raise ConfigError(f"auto_batch_size is {auto_batch_size}; give a positive number of atoms.")
+    return int(auto_batch_size)
+
+
+def _parameter_count(tree: Any) -> int:
+    """Numbers in all arrays that are no statistics, trainable or not."""
+    if is_array(tree):
+        return int(np.prod(tree.shape))
+    if getattr(tree, "__dp_module__", False):
+        fields = tree.__dataclass_fields__.values()
+        return sum(_parameter_count(getattr(tree, f.name)) for f in fields if f.metadata.get("trained", True))
+    return sum(_parameter_count(x) for x in tree) if isinstance(tree, tuple | list) else 0
