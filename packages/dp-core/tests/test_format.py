@@ -441,9 +441,9 @@ def test_links_are_followed_and_the_umask_is_kept(tmp_path):
 
 def test_check_version():
     layer = {"@class": "Layer", "@version": 2}
-    assert fmt.check_version(layer, "Layer") == 2
+    assert fmt.check_version(layer, "Layer")["@version"] == 2
     assert layer == {"@class": "Layer", "@version": 2}
-    assert fmt.check_version({}, "Layer") == 1
+    assert fmt.check_version({}, "Layer") == {}
     descriptor = {"@class": "Descriptor", "type": "se_e2_a", "@version": 7}
     with pytest.raises(
         FormatError, match=r"Descriptor se_e2_a in the model has the version 7; this dp reads 1 to 3.*upgrade dp-core"

@@ -33,8 +33,8 @@ def version_of(data: Mapping[str, Any]) -> int:
     return version
 
 
-def check_version(data: Mapping[str, Any], cls: str, accepted: tuple[int, int] = (1, 2)) -> int:
-    """The version of a serialized object of the class ``cls``, which must lie within ``accepted`` (both ends included).
+def check_version(data: Mapping[str, Any], cls: str, accepted: tuple[int, int] = (1, 2)) -> dict[str, Any]:
+    """The serialized object, upgraded, after a check that it is a ``cls`` of a version within ``accepted`` (both ends).
 
     ``data`` is not changed. Raises FormatError if the object is of another class or version; the message names the
     object, what it has, what is accepted, and the repair.
@@ -56,7 +56,7 @@ def check_version(data: Mapping[str, Any], cls: str, accepted: tuple[int, int] =
             f"The {object_name(data)} in the model has the version {version}; this dp reads {low} to {high}. "
             "Convert the file with the program that wrote it."
         )
-    return version
+    return upgrade(data)
 
 
 def register_upgrade(name: str, version: int) -> Callable[[Upgrade], Upgrade]:
