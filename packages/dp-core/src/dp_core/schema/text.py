@@ -78,8 +78,9 @@ def _json(path: str | Path, text: str) -> Any:
 
 
 def _yaml(path: str | Path, text: str) -> Any:
-    loader = _Loader(text)
+    loader = None
     try:
+        loader = _Loader(text)  # refuses control characters
         node = loader.get_single_node()
         if node is not None:
             _refuse_twice(path, node, [])
@@ -91,7 +92,8 @@ def _yaml(path: str | Path, text: str) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _syntax_error(path: str | Path, text: str, reason: str, line: int, column: int) -> ConfigError:

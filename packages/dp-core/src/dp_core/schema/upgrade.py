@@ -13,6 +13,7 @@ from dp_core.schema.sections import Training, TrainingData
 
 Document = dict[str, Any]
 
+SECTIONS = ("model", "learning_rate", "loss", "training")
 _DESCRIPTOR = ("model", "descriptor")
 _FITTING = ("model", "fitting_net")
 
@@ -76,7 +77,7 @@ def without_comments(value: Any) -> Any:
 
 def upgrade(document: Document, journal: Journal) -> Document:
     """The document in its present form; what was moved or dropped goes to the journal."""
-    version_0 = "model" not in document and bool(set(document) & set(V0_KEYS))
+    version_0 = not set(document) & set(SECTIONS) and bool(set(document) & set(V0_KEYS))
     if version_0:
         journal.notices.append("the input has the form of DeePMD-kit 0.x")
         document = _from_v0(document, journal)
@@ -98,7 +99,8 @@ def _put(document: Document, place: tuple[str, ...], value: Any) -> None:
 
 def _from_v0(old: Document, journal: Journal) -> Document:
     """Version 0 to version 1."""
-    new: Document = {"model": {"descriptor": {}, "fitting_net": {}}, "learning_rate": {}, "loss": {}, "training": {}}
+    new: Document = {section: {} for section in SECTIONS}
+    new["model"] = {"descriptor": {}, "fitting_net": {}}
     old = dict(old)
     if old.pop("use_smooth", False):
         new["model"]["descriptor"]["type"] = "se_e2_a"
