@@ -341,7 +341,7 @@ class _Scan:
                 Finding(
                     "warning",
                     f"{self.system.where(i)}: its energy is {rest[worst]:+.3g} eV an atom off the other frames "
-                    f"({far.size} such frames). Did the calculation converge, with the same settings?",
+                    f"({far.size} of {len(rest)} frames are far off). Did the calculation converge?",
                     self.system.name,
                     i,
                 )

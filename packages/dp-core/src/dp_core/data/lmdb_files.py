@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -24,19 +25,37 @@ _RENAMED = {
 _IGNORED = {"coord", "box", "atype", "atom_numbs", "atom_names", "orig"}
 
 
+class _Database:
+    """An open database; LMDB allows a process to open each one only once, so systems share them."""
+
+    def __init__(self, env: Any):
+        self.env = env
+
+
+_opened: WeakValueDictionary[str, _Database] = WeakValueDictionary()
+
+
+def _open(path: str) -> _Database:
+    lmdb = optional("lmdb", "lmdb", path)
+    folder = os.path.realpath(os.path.dirname(path) if os.path.basename(path) == "data.mdb" else path)
+    database = _opened.get(folder)
+    if database is None:
+        try:
+            env = lmdb.open(folder, subdir=os.path.isdir(folder), readonly=True, lock=False, readahead=False)
+        except lmdb.Error as error:
+            raise DataError(f"{path} cannot be read as an LMDB database: {error}. Copy or write it again.") from error
+        database = _opened[folder] = _Database(env)
+    return database
+
+
 class LmdbSystem(System):
     """A database with a map ``__metadata__`` and one map a frame. Opening it reads the metadata and the first frame."""
 
     def __init__(self, path: str):
         self.name = path
-        lmdb = optional("lmdb", "lmdb", path)
         self._last: tuple[int, dict[str, Any]] = (-1, {})  # a frame is asked for its parts in turn
         self._unpack = optional("msgpack", "lmdb", path).unpackb
-        folder = os.path.dirname(path) if os.path.basename(path) == "data.mdb" else path
-        try:
-            self._env = lmdb.open(folder, subdir=os.path.isdir(folder), readonly=True, lock=False, readahead=False)
-        except lmdb.Error as error:
-            raise DataError(f"{path} cannot be read as an LMDB database: {error}. Copy or write it again.") from error
+        self._database = _open(path)
         metadata = self._map(b"__metadata__", "__metadata__")
         if "nframes" not in metadata:
             raise DataError(f"{path}: __metadata__ has no nframes. It has: {', '.join(sorted(metadata))}.")
@@ -130,7 +149,7 @@ class LmdbSystem(System):
         return frame
 
     def _map(self, key: bytes, what: str) -> dict[str, Any]:
-        with self._env.begin() as transaction:
+        with self._database.env.begin() as transaction:
             blob = transaction.get(key)
         if blob is None:
             raise DataError(

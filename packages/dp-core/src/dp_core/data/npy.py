@@ -176,7 +176,7 @@ class NpySystem(System):
     def check_labels(self, labels: Iterable[Label]) -> None:
         """Raise DataError if a required label is absent or a file has the wrong shape; reads headers only."""
         for part in self._sets:
-            for label in labels:
+            for label in (*labels, *([BOX] if self.periodic else []), *([TYPES] if self.mixed else [])):
                 if self._locate(part, label) is None and label.required:
                     raise DataError(self.missing(label, part.start))
 

@@ -250,18 +250,14 @@ class Sampler:
         return system.sizes if unit.frames is None else system.sizes[unit.frames]
 
     def _count_batches(self, unit: _Unit) -> float:
-        """⌈frames / batch size⌉; with frames of different sizes, estimated from all their atoms. 0 if empty.
+        """⌈frames / batch size⌉; with frames of different sizes, as if each size had batches of its own. 0 if empty.
 
         Where frames are drawn one by one the exact quotient, in frames or atoms: then systems count by their frames.
         """
-        system, count = self.systems[unit.system], unit.rule.count
         if unit.rule.across_systems:
-            return unit.nframes / count
-        if unit.rule.kind == "frames":
-            return float(-(-unit.nframes // count))
-        if system.sizes is None:
-            return float(-(-unit.nframes // unit.rule.frames_for(system.natoms)))
-        return float(min(unit.nframes, -(-int(self._sizes(unit).sum()) // count)))
+            return unit.nframes / unit.rule.count
+        sizes, frames = np.unique(self._sizes(unit), return_counts=True)
+        return float(np.ceil(sum(k / unit.rule.frames_for(n) for n, k in zip(sizes, frames)) - 1e-9))
 
     def _warn_of_small_systems(self) -> None:
         for unit in self._units:

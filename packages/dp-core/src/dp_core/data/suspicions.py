@@ -152,13 +152,13 @@ def _fit(work: Work) -> _Fit | None:
 def energy_spread_against_force(energy: Floats, force_rms: float, natoms: int) -> str | None:
     """Compare the spread of the energy with the size of the forces, for frames of the same atoms and volume.
 
-    std(E) / (√N · rms F) is a length: how far an atom moves against its forces. In thermal data it is 0.01 to 0.5 Å.
+    spread(E) / (√N · rms F) is a length: how far an atom moves against its forces. In thermal data it is 0.01 to 0.5 Å.
     Outside 0.0005 to 5 Å it hints at a wrong unit (Hartree energies make it 27 times too small). Weak: relaxations and
     very different structures may lie outside too.
     """
     if len(energy) < 8 or force_rms < 1e-3:
         return None
-    spread = float(np.std(energy))
+    spread = 1.4826 * float(np.median(np.abs(energy - np.median(energy))))  # outliers are judged elsewhere
     length = spread / (np.sqrt(natoms) * force_rms)
     if 5e-4 < length < 5:
         return None
