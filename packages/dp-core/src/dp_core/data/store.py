@@ -203,7 +203,8 @@ class Hdf5Group:
 
 def open_hdf5(path: str, group: str = "/") -> Hdf5Group:
     """The group of an HDF5 file as a folder. Raises DataError if the file or the group cannot be read."""
-    h5py = optional("h5py", "hdf5", path)
+    import h5py  # takes long, and most data sets do without
+
     try:
         file = h5py.File(path, "r")
     except OSError as error:
