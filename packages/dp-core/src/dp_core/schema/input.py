@@ -25,14 +25,12 @@ class Input(Section):
     The sections ``model``, ``learning_rate`` and ``loss`` are Settings of the class that their ``type`` names.
     """
 
-    model: Annotated[Section, MODEL] = option(..., "the model")
-    learning_rate: Annotated[Section, Variant("schedule", "exp")] = option(
+    model: Annotated[Any, MODEL] = option(..., "the model")
+    learning_rate: Annotated[Any, Variant("schedule", "exp")] = option(
         {}, "the step length during the run", validate_default=True
     )
     optimizer: Optimizer = option({}, "how the parameters follow the gradient", validate_default=True)
-    loss: Annotated[Section, Variant("loss", "ener")] = option(
-        {}, "what the training makes small", validate_default=True
-    )
+    loss: Annotated[Any, Variant("loss", "ener")] = option({}, "what the training makes small", validate_default=True)
     training: Training = option(..., "the run: data, length, files")
     validating: Validating = option({}, "validation on all frames of the validation data", validate_default=True)
 
@@ -107,13 +105,12 @@ def parse_input(document: dict[str, Any], source: str | None = None, text: str |
         problem = Problem(("model", "model_dict"), refuse_key("multi-task training"))
         raise InputError([problem], source, text)
     document = tidy(upgrade(document, journal), Input, journal)
-    settings = _checked(Input, document, journal, source, text)
-    assert isinstance(settings, Input)
+    settings: Input = _checked(Input, document, journal, source, text)
     settings._notices, settings._upgraded = journal.messages(), document
     return settings
 
 
-def parse_model(document: dict[str, Any], source: str | None = None) -> Section:
+def parse_model(document: dict[str, Any], source: str | None = None) -> Any:
     """The settings of a model section alone: the Settings of the model that its ``type`` names.
 
     Raises InputError, a ConfigError, with everything that is wrong in it.
@@ -125,7 +122,7 @@ def parse_model(document: dict[str, Any], source: str | None = None) -> Section:
 
 def _checked(
     holder: Variant | type[Section], document: dict[str, Any], journal: Journal, source: str | None, text: str | None
-) -> Section:
+) -> Any:
     settings = None
     try:
         settings = holder.validate(document) if isinstance(holder, Variant) else validate(holder, document)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import pydantic
 from pydantic.fields import FieldInfo
@@ -71,18 +71,11 @@ def validate(section: type[Section], document: dict[str, Any]) -> Section:
 class Variant:
     """Marks a field that holds the Settings of a registered class, chosen by the key ``type``.
 
-    ``descriptor: Annotated[Section, Variant("descriptor")]``. Without default the key ``type`` is required.
+    ``descriptor: Annotated[Any, Variant("descriptor")]``. Without default the key ``type`` is required.
     """
 
     kind: str
     default: str | None = None
-
-    titles: ClassVar[dict[str, str]] = {"schedule": "learning_rate", "fitting": "fitting_net"}
-
-    @property
-    def title(self) -> str:
-        """What users call the section."""
-        return self.titles.get(self.kind, self.kind)
 
     def names(self) -> list[str]:
         """The types that exist, sorted, without aliases."""
@@ -116,7 +109,7 @@ class Variant:
         if name is None:
             raise wrong("type", f"is required; known: {', '.join(self.names())}")
         if not isinstance(name, str):
-            raise wrong("type", f"is {name!r}, expected the name of a {self.title}: {', '.join(self.names())}")
+            raise wrong("type", f"is {name!r}, expected the name of a {self.kind}: {', '.join(self.names())}")
         try:
             settings = self.settings(name)
         except ConfigError as error:
