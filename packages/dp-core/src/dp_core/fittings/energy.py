@@ -13,7 +13,7 @@ from dp_core.outputs import OutputDef
 from dp_core.schema.section import option
 
 
-class Settings(FittingSettings):
+class EnergyFittingSettings(FittingSettings):
     """Settings of the energy fitting in an input file."""
 
     type: Literal["ener"] = option("ener", "name of the fitting")
@@ -29,14 +29,17 @@ class Settings(FittingSettings):
 class EnergyFitting(Fitting):
     """Energy of each atom: (n, dim_descrpt) -> (n, 1) eV."""
 
-    Settings = Settings
+    Settings = EnergyFittingSettings
     output = OutputDef("energy", (), reducible=True, differentiable=True, unit="eV")
 
     def __call__(self, descriptor: Array, rotation: Array | None, table: Neighborhood) -> dict[str, Array]:
+        """The energy of each atom, by the name of the output."""
         return {"energy": self.evaluate(descriptor, table)}
 
     @classmethod
-    def init(cls, settings: Settings, *, dim_descrpt: int, mixed_types: bool, type_map: Sequence[str]) -> EnergyFitting:
+    def init(
+        cls, settings: EnergyFittingSettings, *, dim_descrpt: int, mixed_types: bool, type_map: Sequence[str]
+    ) -> EnergyFitting:
         """A new fitting with random networks."""
         if settings.atom_ener and len(settings.atom_ener) != len(type_map):
             raise ConfigError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pydantic
@@ -14,16 +14,16 @@ from dp_core.format.versions import check_version
 from dp_core.module import Array, buffer, module, replace
 from dp_core.neighbors import Neighborhood, NeighborSpec
 from dp_core.outputs import OutputDef
-from dp_core.schema.section import Section, option
+from dp_core.schema.section import Section, Variant, option
 
 
-class Settings(Section):
+class StandardSettings(Section):
     """The model section of an input file."""
 
     type: Literal["standard"] = option("standard", "kind of model")
     type_map: list[str] | None = option(None, "names of the elements, in the order of the types")
-    descriptor: Any = option(..., "the descriptor section")
-    fitting_net: Any = option(..., "the fitting section")
+    descriptor: Annotated[Any, Variant("descriptor")] = option(..., "the descriptor section")
+    fitting_net: Annotated[Any, Variant("fitting", "ener")] = option(..., "the fitting section")
     data_stat_nbatch: int = option(10, "batches of each system used for statistics", gt=0)
     data_stat_protect: float = option(0.01, "smallest standard deviation of frame and atomic parameters", gt=0)
     data_bias_nsample: int = option(10, "batches of each system used when only the bias is fitted", gt=0)
@@ -35,7 +35,7 @@ class Settings(Section):
     info: dict[str, Any] = option({}, "free information kept with the model")
 
     @pydantic.model_validator(mode="after")
-    def _lengths(self) -> Settings:
+    def _lengths(self) -> StandardSettings:
         if self.type_map and len(set(self.type_map)) != len(self.type_map):
             raise ValueError(f"type_map {self.type_map} names an element twice")
         for key, values in (self.preset_out_bias or {}).items():
@@ -60,9 +60,10 @@ class StandardModel:
     min_nbor_dist: float | None = None  # Å, shortest distance in the training data
     script: dict[str, Any] | None = None  # the model section of the input file
 
-    Settings = Settings
+    Settings = StandardSettings
 
     def __call__(self, table: Neighborhood) -> dict[str, Array]:
+        """The outputs of every atom, and the mask."""
         descriptor, rotation = self.descriptor(table)
         out: dict[str, Array] = self.fitting(descriptor, rotation, table)
         xp = namespace(descriptor, self.out_bias)
@@ -95,7 +96,7 @@ class StandardModel:
         return self.fitting.last_hidden(self.descriptor(table)[0], table)
 
     @classmethod
-    def init(cls, settings: Settings, type_map: Sequence[str]) -> StandardModel:
+    def init(cls, settings: StandardSettings, type_map: Sequence[str]) -> StandardModel:
         """A new model with random networks and no statistics."""
         descriptor = registry.lookup("descriptor", settings.descriptor.type).init(settings.descriptor, type_map)
         fitting = registry.lookup("fitting", settings.fitting_net.type).init(

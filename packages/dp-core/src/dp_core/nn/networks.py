@@ -43,6 +43,7 @@ class Layer:
     trainable: bool
 
     def __call__(self, x: Array) -> Array:
+        """The layer applied to the last axis."""
         return dense(x, self.w, self.b, self.idt, activation(self.activation_function), self.resnet)
 
     @classmethod
@@ -66,8 +67,8 @@ class Layer:
         w = random.normal(scale=1.0 / np.sqrt(n_in + n_out), size=(n_in, n_out))
         b = random.normal(size=n_out) if bias else None
         idt = random.normal(0.1, 0.001, size=n_out) if use_timestep and n_out in (n_in, 2 * n_in) else None
-        w, b, idt = (None if v is None else v.astype(dtype) for v in (w, b, idt))
-        return cls(w, b, idt, activation_function, resnet, dtype, trainable)
+        given = (None if v is None else v.astype(dtype) for v in (w, b, idt))
+        return cls(*given, activation_function, resnet, dtype, trainable)
 
     def serialize(self) -> dict[str, Any]:
         """The document of the layer."""
@@ -108,6 +109,7 @@ class EmbeddingNet:
     precision: str
 
     def __call__(self, x: Array) -> Array:
+        """The layers applied one after the other."""
         for layer in self.layers:
             x = layer(x)
         return x
@@ -186,6 +188,7 @@ class FittingNet:
     precision: str
 
     def __call__(self, x: Array) -> Array:
+        """The network applied to the last axis."""
         return self.layers[-1](self.last_hidden(x))
 
     def last_hidden(self, x: Array) -> Array:
