@@ -2,6 +2,7 @@
 
 Everything follows from one derivative, g = ∂E/∂vectors. With d = r_j − r_i of a slot, the force on i gains +g and that
 on j gains −g; the virial −dE/dε is −Σ g ⊗ d (row: force component, column: coordinate), attributed to the neighbour.
+The Hessian is the same once more: with h = ∂(−F_ia)/∂vectors, its row (i, a) is minus the forces of h.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def evaluate_atoms(
         return namespace(out["energy"]).sum(out["energy"]), out
 
     out, g = gradient(total, table.vectors)
-    return out | {"gradient": g}
+    result: dict[str, Array] = out | {"gradient": g}
+    return result
 
 
 def forces(g: Array, index: Array, nrows: Any) -> Array:
@@ -82,3 +84,39 @@ def reduce_energy(
     if atomic_virial:
         result["atom_virial"] = atomic_virials(g, table.vectors, table.index, nrows)
     return result
+
+
+def hessian(
+    model: Callable[[Neighborhood], dict[str, Array]],
+    table: Neighborhood,
+    gradient: Gradient,
+    place: Array,
+    natoms: int,
+) -> Array:
+    """Second derivatives of the energy of each frame, eV/Å²: (n, natoms, 3, 3), [j, p, a, b] = ∂²E/∂x_pa ∂x_jb.
+
+    place: (n,), position p of each row's atom in its frame, −1 for padding; natoms: positions of the largest frame. All
+    frames are differentiated together, once for each position and direction. Every neighbour must have a row.
+    """
+    xp = namespace(table.vectors)
+    n = arrays.shape(table.types)[0]
+
+    def of_component(p: int, a: int) -> Array:
+        def total(vectors: Array) -> tuple[Array, None]:
+            g = evaluate_atoms(model, replace(table, vectors=vectors), gradient)["gradient"]
+            component = forces(g, table.index, n)[:, a]
+            chosen = arrays.cast(place == p, "float64")
+            return -namespace(component, chosen).sum(component * chosen), None
+
+        _, h = gradient(total, table.vectors)
+        return -forces(h, table.index, n)
+
+    rows = [[of_component(p, a) for a in range(3)] for p in range(natoms)]
+    return xp.stack([xp.stack(directions, axis=1) for directions in rows], axis=1)
+
+
+def hessian_matrix(blocks: Array) -> Array:
+    """The Hessian of one frame, (N, N, 3, 3) as ``hessian`` gives it, as a matrix (3N, 3N)."""
+    xp = namespace(blocks)
+    n = arrays.shape(blocks)[0]
+    return xp.reshape(xp.permute_dims(blocks, (1, 2, 0, 3)), (3 * n, 3 * n))

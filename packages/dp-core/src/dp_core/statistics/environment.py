@@ -1,0 +1,65 @@
+"""Mean and standard deviation of the environment matrix, by which descriptors normalise it.
+
+Every slot counts: empty ones and those of excluded pairs as zeros. The three angular columns share one deviation, and
+their mean is taken as zero because no direction is special.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+
+from dp_core.descriptors.environment import environment_matrix, pair_table
+from dp_core.module import replace
+from dp_core.neighbors import FrameNeighbors
+from dp_core.statistics.moments import Floats, mean_and_std
+
+#: The smallest standard deviation.
+FLOOR = 0.01
+
+
+def environment_sums(descriptor: Any, neighbors: FrameNeighbors) -> Floats:
+    """Sums over all slots of a frame by type of the centre: (ntypes, 2, 3).
+
+    The second axis is radial and angular, the last [number of entries, sum, sum of squares].
+    """
+    ntypes = len(descriptor.davg)
+    types = neighbors.types
+    center = types[neighbors.center]
+    radial, angular = environment_matrix(
+        neighbors.vectors[:, None, :], np.ones((len(center), 1), bool),
+        rcut=descriptor.rcut, rcut_smth=descriptor.rcut_smth, protection=descriptor.env_protection,
+    )  # fmt: skip
+    seen = pair_table(ntypes, descriptor.exclude_types)[center, types[neighbors.neighbor]]
+    slots = np.bincount(types, minlength=ntypes) * float(sum(descriptor.sel))
+    out = np.empty((ntypes, 2, 3))
+    for k, (x, columns) in enumerate(((radial, 1), (angular, 3))):
+        out[:, k, 0] = slots * columns
+        out[:, k, 1] = np.bincount(center, weights=x.sum(axis=(1, 2)) * seen, minlength=ntypes)
+        out[:, k, 2] = np.bincount(center, weights=(x * x).sum(axis=(1, 2)) * seen, minlength=ntypes)
+    return out
+
+
+def with_environment(descriptor: Any, sums: Floats) -> Any:
+    """The descriptor normalised by the sums of all frames; the mean stays with ``set_davg_zero``."""
+    mean, std = mean_and_std(sums, floor=FLOOR)
+    davg, dstd = np.zeros_like(descriptor.davg), np.empty_like(descriptor.dstd)
+    davg[:, :, 0], dstd[:, :, :1], dstd[:, :, 1:] = mean[:, None, 0], std[:, None, :1], std[:, None, 1:]
+    return replace(descriptor, dstd=dstd) if descriptor.set_davg_zero else replace(descriptor, davg=davg, dstd=dstd)
+
+
+def environment_key(descriptor: Any) -> str:
+    """The name under which a statistics file keeps the sums; equal for descriptors that see the same neighbours."""
+    identity = {
+        "type": "se_a" if descriptor.davg.shape[-1] == 4 else "se_r",
+        "ntypes": len(descriptor.davg),
+        "rcut": round(descriptor.rcut, 2),
+        "rcut_smth": round(descriptor.rcut_smth, 2),
+        "nsel": sum(descriptor.sel),
+        "sel": list(descriptor.sel),
+        "mixed_types": not descriptor.by_type,
+    }
+    return hashlib.sha1(json.dumps(identity).encode(), usedforsecurity=False).hexdigest()

@@ -1,0 +1,196 @@
+"""All statistics of a new model, from one pass over a sample of its training data or from a statistics file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from dp_core.data import Label, System
+from dp_core.data.elements import COVALENT_RADII
+from dp_core.errors import ConfigError, DataError
+from dp_core.inputs import input_labels
+from dp_core.module import replace
+from dp_core.neighbors import frame_neighbors
+from dp_core.statistics import bias, parameters
+from dp_core.statistics.environment import environment_key, environment_sums, with_environment
+from dp_core.statistics.least_squares import BiasFit
+from dp_core.statistics.moments import Floats
+from dp_core.statistics.sample import Progress, Sample, silent
+from dp_core.statistics.stat_file import StatFile
+
+
+@dataclass
+class Statistics:
+    """What is known of the data; parts that are not known are absent or None."""
+
+    environment: Floats | None = None  # (ntypes, 2, 3), see environment_sums
+    bias: BiasFit | None = None
+    parameters: dict[str, Floats] = field(default_factory=dict)  # fparam, aparam: (numb, 3)
+    observed: tuple[str, ...] | None = None
+
+    def apply(self, model: Any, protection: float) -> Any:
+        """The model with these statistics."""
+        if self.environment is not None:
+            model = replace(model, descriptor=with_environment(model.descriptor, self.environment))
+        if self.bias is not None:
+            model = bias.with_bias(model, self.bias.bias, self.bias.std)
+        for name, sums in self.parameters.items():
+            model = replace(model, fitting=parameters.with_parameters(model.fitting, name, sums, protection))
+        return model if self.observed is None else with_observed_types(model, self.observed)
+
+
+def statistics_labels(model: Any) -> list[Label]:
+    """The labels and inputs that the statistics of a model are taken of."""
+    return [*bias.bias_labels(model), *input_labels(model)]
+
+
+def compute_statistics(
+    model: Any,
+    sample: Sample,
+    *,
+    protection: float = 0.01,
+    stat_file: StatFile | None = None,
+    mode: Literal["update", "read"] = "update",
+    progress: Progress = silent,
+) -> tuple[Any, float | None]:
+    """The model with statistics, and the error per atom that the fitted bias leaves (None if it was not fitted).
+
+    sample: frames of the training data, all of them read only if ``stat_file`` lacks something. protection: the
+    smallest deviation of parameters. mode: "update" adds to the file what it lacks, "read" refuses to.
+
+    Raises ConfigError for an incomplete file in mode "read", DataError for missing inputs or an empty sample.
+    """
+    known = _load(model, stat_file) if stat_file else Statistics()
+    missing = _missing(model, known)
+    rmse = None
+    if missing:
+        if stat_file and mode == "read":
+            raise ConfigError(
+                f"stat_file {stat_file.path} lacks {', '.join(missing)} for the types {stat_file.group!r}, and "
+                'stat_file_mode is "read". Run once with "update".'
+            )
+        found = _gather(model, sample, missing, progress)
+        if stat_file:
+            stat_file.write(_entries(model, found))
+        rmse = found.bias.rmse if found.bias else None
+        known = _joined(known, found)
+    return known.apply(model, protection), rmse
+
+
+def _parameter_names(model: Any) -> list[str]:
+    return [name for name in parameters.NAMES if parameters.width(model.fitting, name)]
+
+
+def _missing(model: Any, known: Statistics) -> list[str]:
+    """The parts that are not known, by the names of a statistics file."""
+    missing = [] if known.environment is not None else [environment_key(model.descriptor)]
+    missing += [] if known.bias else [f"bias_atom_{model.output.name}"]
+    missing += [name for name in _parameter_names(model) if name not in known.parameters]
+    return missing + ([] if known.observed is not None else ["observed_type"])
+
+
+def _joined(known: Statistics, found: Statistics) -> Statistics:
+    return Statistics(
+        found.environment if known.environment is None else known.environment,
+        known.bias or found.bias,
+        found.parameters | known.parameters,
+        found.observed if known.observed is None else known.observed,
+    )
+
+
+def _gather(model: Any, sample: Sample, missing: Sequence[str], progress: Progress) -> Statistics:
+    """The missing parts, from the data."""
+    if not len(sample):
+        raise DataError("There is no frame to take statistics of: every training system is empty.")
+    found = Statistics(observed=observed_types(sample.systems) if "observed_type" in missing else None)
+    names = [name for name in _parameter_names(model) if name in missing]
+    environment = environment_key(model.descriptor) in missing
+    biased = bias.new_sums(model) if f"bias_atom_{model.output.name}" in missing else None
+    total = np.zeros((len(model.type_map), 2, 3))
+    if not (environment or biased or names):
+        return found
+    for done, frame in enumerate(sample.frames(statistics_labels(model)), start=1):
+        if environment:
+            neighbors = frame_neighbors(frame.coord, frame.box, frame.types, model.neighbor_spec)
+            total += environment_sums(model.descriptor, neighbors)
+        if biased:
+            bias.add_labels(biased, model, frame)
+        for name in names:
+            more = parameters.parameter_sums(frame, name)
+            found.parameters[name] = more + found.parameters.get(name, np.zeros_like(more))
+        progress(done, len(sample))
+    found.environment = total if environment else None
+    found.bias = bias.fitted(biased, model) if biased else None
+    return found
+
+
+# -- the statistics file
+
+
+def _load(model: Any, file: StatFile) -> Statistics:
+    """What the file has."""
+    name, key = model.output.name, environment_key(model.descriptor)
+    ntypes, size = len(model.type_map), model.out_bias.shape[-1]
+    columns = ("r", "a") if model.descriptor.davg.shape[-1] == 4 else ("r",)
+    sums = [[_read(file, f"{key}/{c}_{t}", (3,)) for c in columns] for t in range(ntypes)]
+    known = Statistics()
+    if all(s is not None for pair in sums for s in pair):
+        known.environment = np.zeros((ntypes, 2, 3))
+        known.environment[:, : len(columns)] = np.array(sums)
+    if not file.interrupted:
+        fit = [_read(file, f"{kind}_atom_{name}", (ntypes, size)) for kind in ("bias", "std")]
+        known.bias = BiasFit(fit[0], fit[1], np.nan) if fit[0] is not None and fit[1] is not None else None
+    for part in _parameter_names(model):
+        values = _read(file, part, (parameters.width(model.fitting, part), 3))
+        if values is not None:
+            known.parameters[part] = values
+    observed = file.read("observed_type")
+    known.observed = None if observed is None else tuple(name.decode() for name in observed.astype("S").tolist())
+    return known
+
+
+def _read(file: StatFile, name: str, shape: tuple[int, ...]) -> Floats | None:
+    value = file.read(name)
+    if value is None:
+        return None
+    if value.shape != shape or value.dtype.kind != "f":
+        raise DataError(
+            f"stat_file {file.path}: {file.group}/{name} is an array of {value.dtype}{list(value.shape)}, expected "
+            f"numbers of the shape {list(shape)}. It belongs to another model: delete it, or name another stat_file."
+        )
+    return value.astype(np.float64)
+
+
+def _entries(model: Any, found: Statistics) -> dict[str, np.ndarray]:
+    """The arrays of the file for the parts that are known."""
+    entries: dict[str, np.ndarray] = {}
+    if found.environment is not None:
+        key, angular = environment_key(model.descriptor), model.descriptor.davg.shape[-1] == 4
+        for t, sums in enumerate(found.environment):
+            entries |= {f"{key}/r_{t}": sums[0]} | ({f"{key}/a_{t}": sums[1]} if angular else {})
+    if found.bias:
+        name = model.output.name
+        entries |= {f"bias_atom_{name}": found.bias.bias, f"std_atom_{name}": found.bias.std}
+    if found.observed is not None:
+        entries["observed_type"] = np.array([name.encode() for name in found.observed])
+    return entries | found.parameters
+
+
+# -- which elements the model has seen
+
+
+def observed_types(systems: Iterable[System]) -> tuple[str, ...]:
+    """Names of the types that occur, elements by atomic number, then other names by alphabet."""
+    order = {element: z for z, element in enumerate(COVALENT_RADII)}
+    names = {(s.own_names or s.type_map)[t] for s in systems for t in s.used_types()}
+    return tuple(sorted(names, key=lambda name: (order.get(name, len(order)), name)))
+
+
+def with_observed_types(model: Any, names: Sequence[str]) -> Any:
+    """The model with these names in its ``info``, unless the user gave some."""
+    script = model.script or {}
+    info = script.get("info") or {}
+    return replace(model, script=script | {"info": {"observed_type": list(names)} | info})

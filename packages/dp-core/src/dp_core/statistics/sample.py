@@ -1,0 +1,82 @@
+"""Which frames statistics are taken of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dp_core.data import Frame, Label, System, validate_frame
+from dp_core.data.frame import Integers
+from dp_core.data.sampling import BatchRule, batch_rules
+
+#: (frames done, frames in all)
+Progress = Callable[[int, int], None]
+
+
+def silent(done: int, total: int) -> None:
+    """No progress shown."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Frames of some systems; they are read one by one and not kept."""
+
+    systems: Sequence[System]
+    system: Integers  # (frames,), position in the list of systems
+    index: Integers  # (frames,), position in the system
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def frames(self, labels: Sequence[Label] = ()) -> Iterator[Frame]:
+        """The frames with their labels. Raises DataError for numbers that cannot be right."""
+        for s, i in zip(self.system.tolist(), self.index.tolist()):
+            frame = self.systems[s].frame(i, labels)
+            validate_frame(frame, self.systems[s])
+            yield frame
+
+    def where(self, k: int) -> str:
+        """The k-th frame in words."""
+        place: str = self.systems[int(self.system[k])].where(int(self.index[k]))
+        return place
+
+
+def whole(systems: Sequence[System]) -> Sample:
+    """All frames."""
+    return _sample(systems, [np.arange(s.nframes) for s in systems])
+
+
+def sample_frames(systems: Sequence[System], batch_size: int | Sequence[int] | str, nbatch: int) -> Sample:
+    """``nbatch`` batches of every system, evenly spaced over its frames, or all frames if it has fewer.
+
+    In a system whose frames differ in size, every size counts as a system. batch_size: as in the training section.
+    """
+    rules, drop_large = batch_rules(batch_size, len(systems))
+    return _sample(systems, [_of_system(s, r, nbatch, len(systems), drop_large) for s, r in zip(systems, rules)])
+
+
+def _of_system(system: System, rule: BatchRule, nbatch: int, nsystems: int, drop_large: bool) -> Integers:
+    sizes = np.full(system.nframes, system.natoms) if system.sizes is None else system.sizes
+    if drop_large:
+        sizes = np.where(sizes <= rule.count, sizes, 0)
+    picks = []
+    for size in np.unique(sizes[sizes > 0]):
+        frames = np.flatnonzero(sizes == size)
+        wanted = nbatch * rule.frames_for(int(size))
+        if rule.across_systems:  # a batch is shared by the systems
+            wanted = -(-wanted // nsystems)
+        picks.append(frames[_evenly(len(frames), wanted)])
+    return np.sort(np.concatenate(picks)) if picks else np.zeros(0, np.int64)
+
+
+def _evenly(count: int, wanted: int) -> Integers:
+    """At most ``wanted`` of ``count`` positions, evenly spaced."""
+    wanted = min(count, wanted)
+    return ((np.arange(wanted) + 0.5) * count / max(wanted, 1)).astype(np.int64)
+
+
+def _sample(systems: Sequence[System], picks: Sequence[Integers]) -> Sample:
+    system = np.repeat(np.arange(len(systems)), [len(p) for p in picks])
+    return Sample(systems, system, np.concatenate([np.zeros(0, np.int64), *picks]))
