@@ -206,6 +206,37 @@ def frame_neighbors(coord: Floats, cell: Floats | None, types: Ints, spec: Neigh
     return row_neighbors(frame_pairs(coord, cell, types, spec), coord, cell, spec)
 
 
+class MovingPairs:
+    """The pairs of a frame that moves: found with a skin, and again only when atoms or cell have moved too far.
+
+    Two atoms that are not in the list were more than rcut + skin apart, so that they are beyond the cutoff as long as
+    no distance has changed by more than the skin.
+    """
+
+    def __init__(self, spec: NeighborSpec, skin: float):
+        self.searches = 0
+        self._spec = spec
+        self._skin = skin
+        self._pairs: PairList | None = None
+
+    def __call__(self, coord: Floats, cell: Floats | None, types: Ints) -> PairList:
+        """The pairs for these coordinates; see ``frame_pairs``."""
+        if self._pairs is None or not self._still_good(coord, cell, types):
+            self._pairs = frame_pairs(coord, cell, types, self._spec, self._skin)
+            self._coord, self._cell, self._types = coord.copy(), None if cell is None else cell.copy(), types.copy()
+            self._reach = np.abs(self._pairs.shift).max(axis=0, initial=0)  # cells crossed, along each vector
+            self.searches += 1
+        return self._pairs
+
+    def _still_good(self, coord: Floats, cell: Floats | None, types: Ints) -> bool:
+        if (cell is None) != (self._cell is None) or not np.array_equal(types, self._types):
+            return False
+        moved = 2.0 * float(np.linalg.norm(coord - self._coord, axis=1).max(initial=0.0))
+        if cell is not None and self._cell is not None:
+            moved += float(self._reach @ np.linalg.norm(cell - self._cell, axis=1))
+        return moved < self._skin
+
+
 def _rank(group: NDArray[np.integer], count: int) -> Ints:
     """Position of each element inside its group; the groups are contiguous and sorted."""
     sizes = np.bincount(group, minlength=count)

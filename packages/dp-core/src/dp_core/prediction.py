@@ -165,7 +165,7 @@ def predict(
             f"The model gives no finite energy or force for atom {atom - sum(natoms[: frame[atom]])} of frame "
             f"{frame[atom]}. Look at the distances of this frame, and at the parameters of the model with: dp show"
         )
-    energy = np.bincount(frame, weights=atom_energy, minlength=nframes)
+    energy = _sums(frame, atom_energy, nframes)
     return Prediction(energy, atom_energy, force, virial, atom_virial, np.asarray(natoms, np.int64)), wanted
 
 
@@ -174,5 +174,11 @@ def _on_neighbors(values: Floats, index: Ints, count: int) -> Floats:
     occupied = index >= 0
     where = index[occupied]
     columns = values[occupied].reshape(len(where), -1).T
-    sums = [np.bincount(where, weights=column, minlength=count) for column in columns]
+    sums = [_sums(where, column, count) for column in columns]
     return np.stack(sums, axis=1).reshape(count, *values.shape[2:])
+
+
+def _sums(index: Ints, values: Floats, count: int) -> Floats:
+    """Sum the values that share an index: (m,), (m,) -> (count,)."""
+    result: Floats = np.bincount(index, weights=values, minlength=count)  # type: ignore[assignment]
+    return result
