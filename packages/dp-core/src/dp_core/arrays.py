@@ -142,3 +142,14 @@ def dense(
     if resnet and n_out == 2 * n_in:
         return y + xp.concat([x, x], axis=-1)
     return y
+
+
+def embedding_sum(matrix: Array, net: Any) -> Array:
+    """Σ_k R_k ⊗ net(R_k0), the embedding of the first column summed over the slots: (n, K, d) -> (n, d, width).
+
+    A native version may return None for networks that it does not know.
+    """
+    xp = namespace(matrix, net.layers[0].w)
+    native = _native(xp, "embedding_sum")
+    found = native(matrix, net) if native else None
+    return xp.matrix_transpose(matrix) @ net(matrix[..., :1]) if found is None else found

@@ -24,7 +24,7 @@ from dp_core.nn.networks import Seed, child_seed
 from dp_core.schema.section import Section, option
 
 
-class Settings(Section):
+class SeE2ASettings(Section):
     """Settings of se_e2_a in an input file."""
 
     type: Literal["se_e2_a"] = option("se_e2_a", "name of the descriptor")
@@ -46,7 +46,7 @@ class Settings(Section):
     set_davg_zero: bool = option(False, "keep the mean of the environment matrix at zero")
 
     @pydantic.model_validator(mode="after")
-    def _consistent(self) -> Settings:
+    def _consistent(self) -> SeE2ASettings:
         if self.rcut_smth >= self.rcut:
             raise ValueError(f"rcut_smth is {self.rcut_smth} and must be smaller than rcut, {self.rcut}")
         if not self.neuron or min(self.neuron) < 1:
@@ -78,7 +78,7 @@ class SeE2A:
     type_map: tuple[str, ...] | None = None
     by_slot: bool = False  # davg or dstd differ between slots: every slot is evaluated, empty ones too
 
-    Settings = Settings
+    Settings = SeE2ASettings
     by_type = True  # slots come in blocks by neighbour type
     message_passing = False
 
@@ -140,13 +140,10 @@ class SeE2A:
 
     def _block(self, j: int, block: Array, table: Neighborhood) -> Array:
         """Σ_k R_k ⊗ G_k over the slots of neighbour type j: (n, K_j, 4) -> (n, 4, dim_emb)."""
-        xp = namespace(block)
         if self.type_one_side:
-            return xp.matrix_transpose(block) @ self.embeddings[(j,)](block[..., :1])
+            return arrays.embedding_sum(block, self.embeddings[(j,)])
         rows = arrays.split(block, table.row_counts)
-        return arrays.concat(
-            [xp.matrix_transpose(part) @ self.embeddings[(i, j)](part[..., :1]) for i, part in enumerate(rows)]
-        )
+        return arrays.concat([arrays.embedding_sum(part, self.embeddings[(i, j)]) for i, part in enumerate(rows)])
 
     def _empty_slots(self, table: Neighborhood, occupied: Array) -> Array:
         """What the empty slots add: each carries −davg/dstd, so their number times a constant. (n, 4, dim_emb)."""
@@ -166,7 +163,7 @@ class SeE2A:
         return total
 
     @classmethod
-    def init(cls, settings: Settings, type_map: Sequence[str]) -> SeE2A:
+    def init(cls, settings: SeE2ASettings, type_map: Sequence[str]) -> SeE2A:
         """Random networks and trivial statistics. ``sel`` must be numbers by now."""
         ntypes = len(type_map)
         if isinstance(settings.sel, str):

@@ -1,0 +1,21 @@
+"""Primitives of dp-core in PyTorch's own functions."""
+
+from __future__ import annotations
+
+import array_api_compat.torch as compat
+import torch
+from torch import Tensor
+
+from dp_core import arrays
+from dp_torch.embedding import embedding_sum
+
+
+def segment_sum(x: Tensor, segments: Tensor, count: int) -> Tensor:
+    """Sum the rows of x that share a segment; those of segment −1 go to a row that is cut off."""
+    out = x.new_zeros((count + 1, *x.shape[1:]))
+    return out.index_add(0, torch.where(segments < 0, count, segments), x)[:count]
+
+
+arrays.provide(
+    compat.__name__, segment_sum=segment_sum, softplus=torch.nn.functional.softplus, embedding_sum=embedding_sum
+)
