@@ -173,12 +173,12 @@ def _on_neighbors(values: Floats, index: Ints, count: int) -> Floats:
     """Sum values of slots on their neighbours, ghosts included: (n, K, …), (n, K) -> (count, …)."""
     occupied = index >= 0
     where = index[occupied]
-    columns = values[occupied].reshape(len(where), -1).T
+    columns = values[occupied].reshape(len(where), int(np.prod(values.shape[2:]))).T
     sums = [_sums(where, column, count) for column in columns]
     return np.stack(sums, axis=1).reshape(count, *values.shape[2:])
 
 
 def _sums(index: Ints, values: Floats, count: int) -> Floats:
     """Sum the values that share an index: (m,), (m,) -> (count,)."""
-    result: Floats = np.bincount(index, weights=values, minlength=count)  # type: ignore[assignment]
-    return result
+    # without any values, bincount forgets that they are floats
+    return np.bincount(index, weights=values, minlength=count).astype(np.float64, copy=False)

@@ -1,0 +1,482 @@
+"""Tests that any potential must pass, for dp itself, for models of plugins, and for a model one has just trained.
+
+>>> from dp_core.testing import check_model                              # doctest: +SKIP
+>>> print(check_model("water.dp"))                                       # doctest: +SKIP
+>>> check_model(my_model).raise_for_failures()                           # doctest: +SKIP
+
+Every check gives one number, the largest error relative to the size of what is compared, and the largest that is
+allowed. Structures are random but always the same: realistic distances for the elements and the cutoff of the model.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dp_core.backend import installed
+from dp_core.errors import DpError
+from dp_core.inference import DeepPot
+from dp_core.model_file import load_model, save_model
+from dp_core.module import leaves, tree_map
+from dp_core.neighbors import Floats, build_batch, frame_neighbors
+from dp_core.random_structures import Sample, cell_larger_than, random_sample
+
+__all__ = ["Check", "CheckReport", "ModelError", "check_model"]
+
+
+class ModelError(DpError, AssertionError):
+    """A model fails a check."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The result of one check."""
+
+    name: str
+    measured: float  # relative error; inf where the model raised an exception
+    tolerance: float
+    note: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is allowed (NaN is not)."""
+        return self.measured <= self.tolerance
+
+    def __str__(self) -> str:
+        verdict = "ok    " if self.passed else "FAILED"
+        return f"{verdict} {self.name:<28} {self.measured:9.1e}  allowed {self.tolerance:.0e}  {self.note}".rstrip()
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """All checks of one model."""
+
+    checks: tuple[Check, ...]
+    skipped: tuple[str, ...] = ()  # checks that need a package which is not installed
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        """The checks that failed."""
+        return tuple(check for check in self.checks if not check.passed)
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed."""
+        return not self.failures
+
+    def __getitem__(self, name: str) -> Check:
+        return next(check for check in self.checks if check.name == name)
+
+    def __str__(self) -> str:
+        lines = [str(check) for check in self.checks]
+        lines += [f"skipped {name}" for name in self.skipped]
+        return "\n".join(lines)
+
+    def raise_for_failures(self) -> None:
+        """Raise ModelError with the failed checks."""
+        if self.failures:
+            raise ModelError("The model fails:\n" + "\n".join(str(check) for check in self.failures))
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What a model says of one sample."""
+
+    energy: float
+    atom_energy: Floats
+    force: Floats
+    virial: Floats
+    atom_virial: Floats
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """A model with its samples, and the sizes that errors are compared with."""
+
+    dp: DeepPot
+    random: np.random.Generator
+    single: bool  # networks in single precision
+    bulk: Sample  # periodic, in a cell smaller than the cutoff
+    cluster: Sample  # open boundaries
+    energy_scale: float  # eV, energy of interaction of an atom
+    force_scale: float  # eV/Å
+
+    def __call__(self, *samples: Sample) -> list[_Result]:
+        return _evaluate(self.dp, samples)
+
+    def difference(self, a: _Result, b: _Result) -> float:
+        """Largest relative difference of energies, forces and virials."""
+        n = len(a.force)
+        return max(
+            abs(a.energy - b.energy) / (n * self.energy_scale),
+            _largest(a.atom_energy - b.atom_energy) / self.energy_scale,
+            _largest(a.force - b.force) / self.force_scale,
+            _largest(a.virial - b.virial) / (n * self.force_scale),
+            _largest(a.atom_virial - b.atom_virial) / self.force_scale,
+        )
+
+
+def check_model(
+    model: DeepPot | str | Path | Any, backend: str | None = "numpy", *, seed: int = 0, natoms: int = 9
+) -> CheckReport:
+    """Check the physics and the consistency of a potential.
+
+    model: path of a model file, a model tree, or an open ``DeepPot``; backend: of the first two, see ``DeepPot``.
+    seed: of the random structures, each of about ``natoms`` atoms.
+
+    Checked are: invariance under rotation, reflection, translation, permutation, choice of the cell; extensivity;
+    continuity of energy and force where a neighbour crosses the cutoff; isolated atoms; force and virial against
+    finite differences of the energy; sums of atomic quantities; frames together against frames alone; virtual atoms;
+    parts of tables; saving and loading; precision; read-only inputs; agreement with every other installed backend,
+    and with the array-API standard where array-api-strict is installed.
+
+    Atomic virials of models that pass messages are compared like all others. Raises DpError if the model cannot be
+    opened; whatever else goes wrong is a failed check.
+    """
+    dp = model if isinstance(model, DeepPot) else DeepPot(model, backend)
+    before = {path: leaf.copy() for path, leaf in leaves(dp.get_model()).items()}
+    bench = _set_up(dp, np.random.default_rng(seed), natoms)
+    exact, smooth, numeric = (1e-3, 1e-3, 5e-2) if bench.single else (1e-8, 1e-5, 1e-6)
+    checks: list[tuple[str, Callable[[_Bench], float], float]] = [
+        ("rotation", _rotation, exact),
+        ("translation", _translation, exact),
+        ("permutation", _permutation, exact),
+        ("periodic images", _periodic_images, exact),
+        ("choice of cell", _choice_of_cell, exact),
+        ("supercell", _supercell, exact),
+        ("continuity at the cutoff", _cutoff, smooth),
+        ("isolated atoms", _isolated, exact),
+        ("force = -dE/dx", _force, numeric),
+        ("virial = -dE/dstrain", _virial, numeric),
+        ("sums of atomic quantities", _sums, exact),
+        ("frames together = alone", _together, exact),
+        ("tables in parts = whole", _parts, exact),
+        ("virtual atoms", _virtual, exact),
+        ("save and load .dp", lambda b: _saved(b, ".dp"), 0.0),
+        ("save and load .yaml", lambda b: _saved(b, ".yaml"), 0.0),
+        ("results are float64", _precision, 0.0),
+        ("inputs are left alone", _read_only, 0.0),
+        *((f"backend {name}", _other_backend(name), exact) for name in installed() if name != dp.backend_name),
+    ]
+    strict = find_spec("array_api_strict") is not None
+    if strict:
+        checks.append(("array-API standard", _array_api, exact))
+    done = [_run(name, check, bench, tolerance) for name, check, tolerance in checks]
+    changed = [p for p, leaf in leaves(dp.get_model()).items() if not np.array_equal(leaf, before[p])]
+    done.append(Check("model is left alone", float(len(changed)), 0.0, ", ".join(changed[:3])))
+    return CheckReport(tuple(done), () if strict else ("array-API standard: install array-api-strict",))
+
+
+def _run(name: str, check: Callable[[_Bench], float], bench: _Bench, tolerance: float) -> Check:
+    try:
+        return Check(name, float(check(bench)), tolerance)
+    except Exception as error:  # a broken model may raise anything; the other checks still tell something
+        return Check(name, np.inf, tolerance, f"{type(error).__name__}: {error}")
+
+
+def _set_up(dp: DeepPot, random: np.random.Generator, natoms: int) -> _Bench:
+    bulk = random_sample(dp.get_model(), random, natoms, periodic=True)
+    cluster = random_sample(dp.get_model(), random, natoms, periodic=False)
+    alone = [_part_of(cluster, [k]) for k in range(natoms)]
+    results = _evaluate(dp, [bulk, cluster])
+    vacuum = np.array([r.energy for r in _evaluate(dp, alone)])
+    energies = np.abs(results[1].atom_energy - vacuum).max()
+    forces = max(_largest(r.force) for r in results)
+    single = any(str(leaf.dtype).endswith("float32") for leaf in leaves(dp.get_model()).values())
+    floor = 1e-6 * max(1e-3, float(np.abs(results[1].atom_energy).max()))
+    return _Bench(dp, random, single, bulk, cluster, max(float(energies), floor), max(forces, floor))
+
+
+def _evaluate(dp: DeepPot, samples: Sequence[Sample]) -> list[_Result]:
+    fparam, aparam = _parameters(samples)
+    p = dp.predict([s.structure for s in samples], fparam=fparam, aparam=aparam, atomic_virial=True)
+    ends = np.cumsum(p.natoms)
+    atoms = [slice(end - n, end) for end, n in zip(ends, p.natoms, strict=True)]
+    assert p.atom_virial is not None
+    return [
+        _Result(float(p.energy[k]), p.atom_energy[a], p.force[a], p.virial[k], p.atom_virial[a])
+        for k, a in enumerate(atoms)
+    ]
+
+
+def _parameters(samples: Sequence[Sample]) -> tuple[Floats | None, Floats | None]:
+    """Frame parameters (frames, d) and atomic parameters (atoms, d), or None."""
+    fparam = [s.fparam for s in samples if s.fparam is not None]
+    aparam = [s.aparam for s in samples if s.aparam is not None]
+    return np.stack(fparam) if fparam else None, np.concatenate(aparam) if aparam else None
+
+
+def _largest(x: Any) -> float:
+    return float(np.max(np.abs(x), initial=0.0))
+
+
+def _part_of(sample: Sample, atoms: Sequence[int] | Any) -> Sample:
+    """Some atoms of a sample, in the given order."""
+    aparam = None if sample.aparam is None else sample.aparam[atoms]
+    return sample._replace(coord=sample.coord[atoms], types=sample.types[atoms], aparam=aparam)
+
+
+def _turned(result: _Result, q: Floats) -> _Result:
+    """The result when everything is transformed by the orthogonal matrix q."""
+    virial = q @ result.virial @ q.T
+    return _Result(result.energy, result.atom_energy, result.force @ q.T, virial, q @ result.atom_virial @ q.T)
+
+
+def _rotation(b: _Bench) -> float:
+    worst = 0.0
+    for sample in (b.bulk, b.cluster):
+        q, _ = np.linalg.qr(b.random.normal(size=(3, 3)))
+        for matrix in (q, -q):  # one of the two is a reflection
+            box = None if sample.box is None else sample.box @ matrix.T
+            old, new = b(sample, sample._replace(coord=sample.coord @ matrix.T, box=box))
+            worst = max(worst, b.difference(_turned(old, matrix), new))
+    return worst
+
+
+def _translation(b: _Bench) -> float:
+    samples = (b.bulk, b.cluster)
+    moved = [s._replace(coord=s.coord + b.random.uniform(-5, 5, 3)) for s in samples]
+    return max(b.difference(old, new) for old, new in zip(b(*samples), b(*moved), strict=True))
+
+
+def _permutation(b: _Bench) -> float:
+    worst = 0.0
+    for sample in (b.bulk, b.cluster):
+        order = b.random.permutation(len(sample.types))
+        old, new = b(sample, _part_of(sample, order))
+        ordered = _Result(old.energy, old.atom_energy[order], old.force[order], old.virial, old.atom_virial[order])
+        worst = max(worst, b.difference(ordered, new))
+    return worst
+
+
+def _periodic_images(b: _Bench) -> float:
+    assert b.bulk.box is not None
+    cells = b.random.integers(-3, 4, (len(b.bulk.types), 3))
+    return b.difference(*b(b.bulk, b.bulk._replace(coord=b.bulk.coord + cells @ b.bulk.box)))
+
+
+def _choice_of_cell(b: _Bench) -> float:
+    assert b.bulk.box is not None
+    same_lattice = np.array([[1, 0, 0], [1, 1, 0], [0, -1, 1]]) @ b.bulk.box
+    return b.difference(*b(b.bulk, b.bulk._replace(box=same_lattice)))
+
+
+def _supercell(b: _Bench) -> float:
+    assert b.bulk.box is not None
+    n = len(b.bulk.types)
+    twice = _part_of(b.bulk, np.tile(np.arange(n), 2))
+    shift = np.repeat([[0.0], [1.0]], n, axis=0) * b.bulk.box[1]
+    box = b.bulk.box * np.array([[1.0], [2.0], [1.0]])
+    one, two = b(b.bulk, twice._replace(coord=twice.coord + shift, box=box))
+    atoms = (np.tile(one.atom_energy, 2), np.tile(one.force, (2, 1)))
+    expected = _Result(2 * one.energy, *atoms, 2 * one.virial, np.tile(one.atom_virial, (2, 1, 1)))
+    return b.difference(expected, two)
+
+
+def _cutoff(b: _Bench) -> float:
+    """An atom crosses the cutoff of another that has a neighbour on the other side."""
+    rcut, sel = b.dp.get_rcut(), b.dp.get_sel()
+    types = np.unique(b.bulk.types)
+    third = types[np.argmax([sel[t] if b.dp.neighbor_spec.by_type else 0 for t in types])]
+    step = 1e-6
+    worst = 0.0
+    for first, second in list(product(types, types))[:16]:
+        atoms = [np.flatnonzero(b.bulk.types == t)[0] for t in (first, second, third)]
+        crossing = _part_of(b.bulk, atoms)._replace(box=None)
+        near, far = (
+            crossing._replace(coord=np.array([[0, 0, 0], [rcut + side, 0, 0], [-0.4 * rcut, 0.3 * rcut, 0]]))
+            for side in (-step, step)
+        )
+        worst = max(worst, b.difference(*b(near, far)))
+    return worst
+
+
+def _isolated(b: _Bench) -> float:
+    rcut = b.dp.get_rcut()
+    far = b.cluster.coord + np.array([4.0 * rcut + np.ptp(b.cluster.coord), 0.0, 0.0])
+    worst = 0.0
+    for k in range(len(b.cluster.types)):
+        alone = _part_of(b.cluster, [k])
+        both = _part_of(b.cluster, [*range(len(far)), k])
+        both = both._replace(coord=np.concatenate([b.cluster.coord, far[[k]]]))
+        in_cell = alone._replace(box=cell_larger_than(2.0 * rcut))
+        one, rest, together, periodic = b(alone, b.cluster, both, in_cell)
+        nothing = _Result(one.energy, one.atom_energy, 0 * one.force, 0 * one.virial, 0 * one.atom_virial)
+        expected = _Result(
+            rest.energy + one.energy,
+            np.concatenate([rest.atom_energy, one.atom_energy]),
+            np.concatenate([rest.force, one.force]),
+            rest.virial,
+            np.concatenate([rest.atom_virial, one.atom_virial]),
+        )
+        errors = b.difference(one, nothing), b.difference(periodic, nothing), b.difference(together, expected)
+        worst = max(worst, *errors)
+    return worst
+
+
+def _slope_error(b: _Bench, samples: Callable[[float], Sample], expected: float) -> float:
+    """|d energy / d parameter − expected| by central differences of fourth order.
+
+    The better of two steps, because an activation with a kink (relu) has no derivative where one falls inside a step.
+    """
+    errors = []
+    for h in (2e-2, 5e-3) if b.single else (1e-3, 1e-5):
+        e = [r.energy for r in b(*(samples(k * h) for k in (-2, -1, 1, 2)))]
+        errors.append(abs((e[0] - 8 * e[1] + 8 * e[2] - e[3]) / (12 * h) - expected))
+    return min(errors)
+
+
+def _force(b: _Bench) -> float:
+    worst = 0.0
+    for sample in (b.bulk, b.cluster):
+        (result,) = b(sample)
+        for atom, axis in product(range(min(4, len(sample.types))), range(3)):
+            direction = np.zeros_like(sample.coord)
+            direction[atom, axis] = 1.0
+
+            def moved(t: float, s: Sample = sample, d: Floats = direction) -> Sample:
+                return s._replace(coord=s.coord + t * d)
+
+            worst = max(worst, _slope_error(b, moved, -result.force[atom, axis]) / b.force_scale)
+    return worst
+
+
+def _virial(b: _Bench) -> float:
+    worst = 0.0
+    for sample in (b.bulk, b.cluster):
+        (result,) = b(sample)
+        for i, j in product(range(3), range(3)):
+            strain = np.zeros((3, 3))
+            strain[j, i] = 1.0
+
+            def strained(t: float, s: Sample = sample, e: Floats = strain) -> Sample:
+                deform = np.eye(3) + t * e
+                return s._replace(coord=s.coord @ deform, box=None if s.box is None else s.box @ deform)
+
+            error = _slope_error(b, strained, -result.virial[i, j])
+            worst = max(worst, error / (len(sample.types) * b.force_scale))
+    return worst
+
+
+def _sums(b: _Bench) -> float:
+    worst = 0.0
+    for r in b(b.bulk, b.cluster):
+        n = len(r.force)
+        worst = max(
+            worst,
+            abs(r.atom_energy.sum() - r.energy) / (n * b.energy_scale),
+            _largest(r.force.sum(axis=0)) / (n * b.force_scale),
+            _largest(r.atom_virial.sum(axis=0) - r.virial) / (n * b.force_scale),
+            _largest(r.virial - r.virial.T) / (n * b.force_scale),
+        )
+    return worst
+
+
+def _frames(b: _Bench) -> list[Sample]:
+    """Frames of different sizes and boundaries."""
+    n = len(b.bulk.types)
+    return [
+        b.cluster,
+        _part_of(b.bulk, [n - 1]),
+        b.bulk,
+        _part_of(b.cluster, range(n - 1, 1, -1)),
+        _part_of(b.bulk, []),
+    ]
+
+
+def _together(b: _Bench) -> float:
+    frames = _frames(b)
+    return max(b.difference(b(s)[0], together) for s, together in zip(frames, b(*frames), strict=True) if len(s.types))
+
+
+def _parts(b: _Bench) -> float:
+    cut = DeepPot(b.dp.get_model(), b.dp.backend_name, auto_batch_size=2)
+    frames = [s for s in _frames(b) if len(s.types)]
+    return max(b.difference(x, y) for x, y in zip(b(*frames), _evaluate(cut, frames), strict=True))
+
+
+def _virtual(b: _Bench) -> float:
+    worst = 0.0
+    for sample in (b.bulk, b.cluster):
+        n = len(sample.types)
+        mixed = _part_of(sample, [0, *range(n), 0])
+        types = mixed.types.copy()
+        types[[0, -1]] = -1
+        old, new = b(sample, mixed._replace(types=types))
+        inner = slice(1, n + 1)
+        same = _Result(new.energy, new.atom_energy[inner], new.force[inner], new.virial, new.atom_virial[inner])
+        outer = [_largest(x[[0, -1]]) for x in (new.atom_energy, new.force, new.atom_virial)]
+        worst = max(worst, b.difference(old, same), *outer)
+    return worst
+
+
+def _saved(b: _Bench, suffix: str) -> float:
+    """How many arrays differ after saving and loading; results must be the same to the last bit."""
+    tree = b.dp.get_model()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"model{suffix}"
+        save_model(tree, path)
+        loaded = load_model(path)
+    old, new = leaves(tree), leaves(loaded)
+    wrong = [p for p in {*old, *new} if p not in old or p not in new or not _identical(old[p], new[p])]
+    before, after = (_evaluate(DeepPot(m, b.dp.backend_name), [b.bulk])[0] for m in (tree, loaded))
+    return len(wrong) + float(not _identical(before.force, after.force) or before.energy != after.energy)
+
+
+def _identical(a: Any, b: Any) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and np.array_equal(a, b, equal_nan=True)
+
+
+def _precision(b: _Bench) -> float:
+    """How many results have another precision than float64."""
+    results = [*b.dp.eval(*_arrays(b.bulk)), *vars(b(b.bulk)[0]).values()]
+    return float(sum(np.asarray(x).dtype != np.float64 for x in results))
+
+
+def _arrays(sample: Sample) -> tuple[Any, Any, Any, bool, Any, Any]:
+    """The first arguments of ``eval``, with ``atomic`` set."""
+    box = None if sample.box is None else sample.box[None]
+    return sample.coord[None], box, sample.types, True, sample.fparam, sample.aparam
+
+
+def _read_only(b: _Bench) -> float:
+    """How many inputs are changed; writing to any of them raises."""
+    given = tree_map(np.copy, b.bulk._asdict())
+    for x in leaves(given).values():
+        x.flags.writeable = False
+    sample = Sample(**given)
+    b(sample)
+    b.dp.eval(*_arrays(sample))
+    before, after = leaves(b.bulk._asdict()), leaves(given)
+    return float(sum(not np.array_equal(before[name], after[name]) for name in before))
+
+
+def _other_backend(name: str) -> Callable[[_Bench], float]:
+    def check(b: _Bench) -> float:
+        frames = [s for s in _frames(b) if len(s.types)]
+        other = _evaluate(DeepPot(b.dp.get_model(), name), frames)
+        return max(b.difference(x, y) for x, y in zip(b(*frames), other, strict=True))
+
+    return check
+
+
+def _array_api(b: _Bench) -> float:
+    """The model in arrays that allow nothing beyond the array-API standard, without derivatives."""
+    import array_api_strict
+
+    model = b.dp.get_model()
+    spec = model.neighbor_spec
+    samples = [b.bulk, b.cluster]
+    found = [frame_neighbors(s.coord, s.box, s.types, spec) for s in samples]
+    fparam, aparam = _parameters(samples)
+    table = build_batch(found, spec, fparam=fparam, aparam=aparam).table
+    plain = model(table)["energy"]
+    strict = tree_map(array_api_strict.asarray, model)(tree_map(array_api_strict.asarray, table))["energy"]
+    return _largest(plain - np.asarray(strict)) / b.energy_scale
