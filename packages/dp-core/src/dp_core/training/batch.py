@@ -12,7 +12,7 @@ from dp_core.data.frame import Frame, Label
 from dp_core.inputs import input_arrays, input_labels
 from dp_core.losses import Loss
 from dp_core.module import Array, module, replace, with_leaves
-from dp_core.neighbors import Batch, FrameNeighbors, NeighborSpec, build_batch, no_rounding
+from dp_core.neighbors import Batch, FrameNeighbors, Neighborhood, NeighborSpec, build_batch, no_rounding
 from dp_core.outputs import Gradient
 
 __all__ = ["TrainingBatch", "input_labels", "loss_function", "make_batch", "with_prefactors"]
@@ -26,7 +26,7 @@ class TrainingBatch:
     the layout of ``outputs.hessian``, P = ``widest``.
     """
 
-    table: Any  # Neighborhood
+    table: Neighborhood
     labels: dict[str, Array]
     found: dict[str, Array]  # (nframes,), 1.0 where the frame has the label, else 0.0
     prefactors: dict[str, Array]  # (), weights of the terms of the loss at this step

@@ -1,0 +1,91 @@
+"""Frames with their neighbours, found once and kept as far as memory allows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from dp_core.data import Frame, Label, System, validate_frame
+from dp_core.neighbors import FrameNeighbors, NeighborSpec, frame_neighbors
+
+Item = tuple[Frame, FrameNeighbors]
+
+
+def cache_limit() -> int:
+    """Bytes that may be kept: a quarter of the machine's memory, at most 8 GiB."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not every system tells
+        memory = 4 << 30
+    return min(memory // 4, 8 << 30)
+
+
+@dataclass
+class Budget:
+    """Bytes that several stores may keep together."""
+
+    left: int
+
+
+class FrameStore:
+    """Frames of a list of systems, checked, with their neighbours.
+
+    The first frames that fit into the budget are kept for the whole training. Frames come in random passes, so to
+    replace kept ones by others would not make more of them be there when they are needed.
+
+    warn: is told when a frame has more neighbours than the model takes.
+    """
+
+    def __init__(
+        self,
+        systems: Sequence[System],
+        labels: Sequence[Label],
+        spec: NeighborSpec,
+        budget: Budget,
+        warn: Callable[[str], None],
+    ):
+        self._systems, self._labels, self.spec = systems, labels, spec
+        self._budget, self._warn = budget, warn
+        self._kept: dict[tuple[int, int], Item] = {}
+        self._told = np.zeros(0, np.int64)
+
+    def __getitem__(self, place: tuple[int, int]) -> Item:
+        """A frame by (system, frame). Raises DataError for numbers that cannot be right."""
+        if place in self._kept:
+            return self._kept[place]
+        system = self._systems[place[0]]
+        frame = system.frame(place[1], self._labels)
+        validate_frame(frame, system)
+        neighbors = frame_neighbors(frame.coord, frame.box, frame.types, self.spec)
+        self._check_sel(neighbors, place)
+        size = _bytes(frame) + _bytes(neighbors)
+        if size <= self._budget.left:
+            self._budget.left -= size
+            self._kept[place] = frame, neighbors
+        return frame, neighbors
+
+    def _check_sel(self, neighbors: FrameNeighbors, place: tuple[int, int]) -> None:
+        takes = np.array([*(self.spec.sel if self.spec.by_type else ()), sum(self.spec.sel)], np.int64)
+        wanted = neighbors.wanted[-len(takes) :]
+        told = np.maximum(takes, self._told) if len(self._told) else takes
+        if not (wanted > told).any():
+            return
+        self._told = np.maximum(told, wanted)
+        need = self._told[:-1].tolist() if self.spec.by_type else int(self._told[-1])
+        self._warn(
+            f"{self.where(place)} has more neighbours within {self.spec.rcut:g} Å than sel {list(self.spec.sel)} "
+            f"takes; the farthest are left out, so forces are wrong there. Set sel to at least {need}, or to 'auto'."
+        )
+
+    def where(self, place: tuple[int, int]) -> str:
+        """A frame in words."""
+        return self._systems[place[0]].where(place[1])
+
+
+def _bytes(item: Frame | FrameNeighbors) -> int:
+    values = [getattr(item, f.name) for f in fields(item)]
+    values += [array for value in values if isinstance(value, dict) for array in value.values()]
+    return sum(value.nbytes for value in values if isinstance(value, np.ndarray))

@@ -1,0 +1,89 @@
+"""How a model begins: seeds of its parts, and weights taken from another model."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from dp_core.errors import ConfigError
+from dp_core.model_file import model_document, model_from_document
+from dp_core.module import leaves, with_leaves
+from dp_core.schema.section import Section
+from dp_core.training.checkpoint import differences
+
+
+def draw_seed() -> int:
+    """A seed from the operating system."""
+    return int(np.random.SeedSequence().generate_state(1)[0])
+
+
+def map_sections(change: Callable[[Section, str], dict[str, Any]], section: Section, place: str) -> Section:
+    """The same settings with fields of the section, and of all sections inside it, replaced.
+
+    change: gets a section and its place, gives the fields to replace.
+    """
+    updates = dict(change(section, place))
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            updates[name] = map_sections(change, value, f"{place}/{name}")
+        elif isinstance(value, list) and any(isinstance(v, Section) for v in value):
+            updates[name] = [map_sections(change, v, f"{place}/{name}/{k}") for k, v in enumerate(value)]
+    return section.model_copy(update=updates)
+
+
+def with_seeds(section: Section, seed: int, place: str) -> Section:
+    """The settings with a seed for each part that has none, all derived from one."""
+
+    def change(part: Section, where: str) -> dict[str, Any]:
+        if "seed" not in type(part).model_fields or part.seed is not None:  # type: ignore[attr-defined]
+            return {}
+        stream = np.random.SeedSequence([seed, zlib.crc32(where.encode())])
+        return {"seed": int(stream.generate_state(1)[0])}
+
+    return map_sections(change, section, place)
+
+
+def take_weights(model: Any, source: Any, name: str, *, force: bool) -> tuple[Any, list[str]]:
+    """The model with all parameters and statistics of another one, and what could not be taken, in words.
+
+    Raises ConfigError with everything that does not fit; with ``force``, that stays as it is in ``model``.
+    """
+    if tuple(source.type_map) != tuple(model.type_map):
+        raise ConfigError(
+            f"{name} is a model of {' '.join(source.type_map)}, in this order; model/type_map here is "
+            f"{' '.join(model.type_map)}. Give the same type_map."
+        )
+    new, old = leaves(model), leaves(source)
+    problems = [f"{path} is not in the file" for path in new if path not in old]
+    problems += [f"{path} is in the file only" for path in old if path not in new]
+    problems += [
+        f"{path} has the shape {old[path].shape} in the file, {new[path].shape} here"
+        for path in new
+        if path in old and old[path].shape != new[path].shape
+    ]
+    if problems and not force:
+        listed = "\n  ".join([*_settings(model, source), *problems])
+        raise ConfigError(
+            f"{name} does not fit the model of the input:\n  {listed}\n"
+            "Give the settings of the file in the model section, or use --force-load to start with fresh values there."
+        )
+    taken = {p: old[p].astype(v.dtype) for p, v in new.items() if p in old and old[p].shape == v.shape}
+    # through the document, because some static fields say what kind of values the leaves have
+    filled = model_from_document(model_document(with_leaves(model, taken)))
+    return filled, problems
+
+
+def _settings(model: Any, source: Any) -> list[str]:
+    """The settings in which the two differ, which usually explain the rest."""
+    if not (model.script and source.script):
+        return []
+    skipped = ("seed", "trainable", "info")
+    return [
+        f"model/{place} is {old} in the file, {new} here"
+        for place, old, new in differences(source.script, model.script)
+        if place.split("/")[-1] not in skipped
+    ]

@@ -1,0 +1,268 @@
+"""From settings to a training that can start: data, neighbours, model, statistics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dp_core import registry
+from dp_core.backend import CHECKPOINTS, Backend, Optimizer
+from dp_core.data import Sampler, System, open_systems
+from dp_core.errors import ConfigError
+from dp_core.inputs import input_labels
+from dp_core.losses import Loss
+from dp_core.module import replace, tree_map
+from dp_core.schema import Input, Section
+from dp_core.schema.sections import DataSection, TrainingData
+from dp_core.statistics import (
+    Sample,
+    StatFile,
+    bias_labels,
+    change_bias,
+    compute_statistics,
+    neighbor_statistics,
+    sample_frames,
+    update_sel,
+    whole,
+)
+from dp_core.training.batch import loss_function, make_batch, with_prefactors
+from dp_core.training.batches import BatchSource
+from dp_core.training.checkpoint import CheckpointFiles, averaged_prefix, number_kept
+from dp_core.training.frames import Budget, FrameStore, Item
+from dp_core.training.reporter import Reporter
+from dp_core.training.timeline import Timeline
+from dp_core.training.validation import FullValidation
+
+#: Labels are checked and neighbours counted in a sample of so many atoms, so that large data sets do not wait long.
+MOST_ATOMS = 200_000
+
+
+@dataclass(frozen=True)
+class Data:
+    """The systems of a run, with types numbered by ``type_map``."""
+
+    training: list[System]
+    validation: list[System] | None
+    type_map: tuple[str, ...]
+
+    def summary(self) -> dict[str, Any]:
+        """What tells one data set from another: numbers of systems, frames and atoms."""
+        return {"training": _counts(self.training), "validation": self.validation and _counts(self.validation)}
+
+
+def _counts(systems: Sequence[System]) -> dict[str, int]:
+    return {
+        "systems": len(systems),
+        "frames": sum(s.nframes for s in systems),
+        "atoms": sum(s.nframes * s.natoms for s in systems),
+    }
+
+
+def open_data(settings: Input, directory: Path, type_map: Sequence[str] | None) -> Data:
+    """Open all systems. type_map: None takes that of the input, else that of the training data."""
+    options = settings.training
+    names = type_map or getattr(settings.model, "type_map", None)
+
+    def opened(section: DataSection, known: Sequence[str] | None) -> list[System]:
+        return open_systems(section.systems, known, patterns=section.rglob_patterns, base=directory)
+
+    training = opened(options.training_data, names)
+    found = training[0].type_map
+    validation = opened(options.validation_data, found) if options.validation_data else None
+    return Data(training, validation, found)
+
+
+def sampler_of(systems: list[System], section: DataSection, seed: int) -> Sampler:
+    """The sampler that a data section describes."""
+    return Sampler(
+        systems,
+        section.batch_size,
+        auto_prob=section.auto_prob,
+        sys_probs=section.sys_probs,
+        seed=seed,
+        min_pair_dist=section.min_pair_dist if isinstance(section, TrainingData) else 0.0,
+    )
+
+
+def init_model(settings: Section, type_map: Sequence[str]) -> Any:
+    """A model with random parameters and no statistics."""
+    kind = registry.lookup("model", settings.to_document()["type"])
+    model = kind.init(settings, type_map)
+    return replace(model, script=settings.to_document())
+
+
+def count_neighbors(settings: Section, data: Data, *, skip: bool, reporter: Reporter) -> tuple[Section, float | None]:
+    """The model's settings with ``sel`` as numbers, and the shortest distance in the data in Å (None if skipped)."""
+    descriptor: Any = settings.descriptor  # type: ignore[attr-defined]
+    if skip:
+        if isinstance(descriptor.sel, str):
+            raise ConfigError(
+                f"model/descriptor/sel is {descriptor.sel!r}: the neighbours in the data are to be counted, which "
+                "--skip-neighbor-stat forbids. Give numbers for sel, or leave the option out."
+            )
+        return settings, None
+
+    def progress(done: int, total: int) -> None:
+        reporter.progress("Neighbor statistics", done, total)
+
+    sample = even_sample(data.training, MOST_ATOMS)
+    by_type = registry.lookup("descriptor", descriptor.type).by_type
+    ntypes = len(data.type_map)
+    found = neighbor_statistics(sample, descriptor.rcut, ntypes, mixed=not by_type, progress=progress)
+    total = sum(s.nframes for s in data.training)
+    part = f" (in {len(sample)} of {total} frames)" if len(sample) < total else ""
+    sizes = " ".join(map(str, found.most))
+    reporter.notice(f"Neighbor statistics: training data with minimal neighbor distance: {found.min_distance:f}{part}")
+    reporter.notice(
+        f"Neighbor statistics: training data with maximum neighbor size: [{sizes}] (cutoff radius: {found.rcut:f})"
+    )
+    counted = update_sel(descriptor, found)
+    if counted is not descriptor:
+        reporter.notice(f"model/descriptor/sel {descriptor.sel!r} is {counted.sel}")  # type: ignore[attr-defined]
+    return settings.model_copy(update={"descriptor": counted}), found.min_distance
+
+
+def even_sample(systems: Sequence[System], most_atoms: int) -> Sample:
+    """Frames spread evenly over all systems, with about so many atoms in all; all frames if they have fewer."""
+    everything = whole(systems)
+    atoms = sum(s.nframes * s.natoms for s in systems)
+    if atoms <= most_atoms:
+        return everything
+    count = max(1, int(len(everything) * most_atoms / atoms))
+    chosen = ((np.arange(count) + 0.5) * len(everything) / count).astype(np.int64)
+    return Sample(systems, everything.system[chosen], everything.index[chosen])
+
+
+def check_labels(data: Data, model: Any, loss: Loss, reporter: Reporter) -> None:
+    """Read a sample of all data as training will, so that bad files and numbers are met before anything is written."""
+    labels = [*loss.labels(model), *input_labels(model)]
+    for systems in (data.training, data.validation or []):
+        sample = even_sample(systems, MOST_ATOMS)
+        for done, _ in enumerate(sample.frames(labels), 1):
+            reporter.progress("Data", done, len(sample))
+
+
+def measured(model: Any, settings: Input, data: Data, directory: Path, *, write: bool, reporter: Reporter) -> Any:
+    """The model with the statistics of the training data."""
+    options = settings.training
+    file = StatFile(directory / options.stat_file, data.type_map) if options.stat_file else None
+    if not write and options.stat_file_mode == "update":
+        file = None
+
+    def progress(done: int, total: int) -> None:
+        reporter.progress("Statistics", done, total)
+
+    nbatch: int = settings.model.data_stat_nbatch
+    model, rmse = compute_statistics(
+        model,
+        sample_frames(data.training, options.training_data.batch_size, nbatch),
+        protection=settings.model.data_stat_protect,
+        stat_file=file,
+        mode=options.stat_file_mode,
+        progress=progress,
+    )
+    if rmse is not None and np.isfinite(rmse):
+        reporter.notice(f"RMSE of {model.output.name} per atom after linear regression is: {rmse} {model.output.unit}")
+    return model
+
+
+def changed_bias(model: Any, settings: Input, data: Data, backend: Backend, reporter: Reporter) -> Any:
+    """The model with its bias fitted to what it gets wrong in the training data."""
+    sample = sample_frames(data.training, settings.training.training_data.batch_size, settings.model.data_bias_nsample)
+    labels = [*bias_labels(model), *input_labels(model)]
+    model, change = change_bias(
+        model,
+        sample.frames(labels),
+        backend.evaluator(model),
+        total=len(sample),
+        round_rows=backend.round_rows,
+        round_slots=backend.round_slots,
+    )
+    reporter.notice(f"Change output bias of {list(change.type_map)} from {change.old.ravel()} to {change.new.ravel()}.")
+    reporter.notice(f"RMSE per atom: {change.before:g} before, {change.after:g} {change.unit} after.")
+    return model
+
+
+def source_for(
+    systems: list[System],
+    sampler: Sampler,
+    model: Any,
+    loss: Loss,
+    backend: Backend,
+    *,
+    budget: Budget,
+    timeline: Timeline,
+    warn: Callable[[str], None],
+) -> BatchSource:
+    """Batches of a data set, with all labels that the loss and the model want."""
+    labels = loss.labels(model)
+    spec = model.neighbor_spec
+    store = FrameStore(systems, [*labels, *input_labels(model)], spec, budget, warn)
+
+    def make(items: Sequence[Item]) -> Any:
+        frames, neighbors = [f for f, _ in items], [n for _, n in items]
+        return make_batch(frames, neighbors, spec, labels, backend.round_rows, backend.round_slots)
+
+    return BatchSource(systems, sampler, store, make, timeline)
+
+
+def length_of(settings: Input, sampler: Sampler) -> int:
+    """The number of steps: given, or from a number of epochs."""
+    options = settings.training
+    if options.numb_steps is not None:
+        return options.numb_steps
+    assert options.numb_epoch is not None
+    return math.ceil(options.numb_epoch * math.ceil(sampler.batches_per_epoch) / options.acc_freq)
+
+
+def optimizer_of(settings: Input) -> Optimizer:
+    """The optimizer of the input."""
+    o = settings.optimizer
+    return Optimizer(
+        o.type, o.adam_beta1, o.adam_beta2, o.weight_decay, max_norm=settings.training.gradient_max_norm or 0.0
+    )
+
+
+def files_of(settings: Input, directory: Path, backend: str, num_steps: int) -> dict[str, Any]:
+    """The fields of a job that say where things are kept."""
+    o, v = settings.training, settings.validating
+    suffix = CHECKPOINTS.get(backend, ".dp")
+    keep = number_kept(o.max_ckpt_keep, o.ckpt_keep_ratio, num_steps, o.save_freq)
+    averaged = None
+    if o.enable_ema:
+        averaged = CheckpointFiles(
+            directory, averaged_prefix(o.save_ckpt), suffix, o.ema_ckpt_keep or keep, o.save_dir, pointer=False
+        )
+    best = Path(v.save_best_dir) if v.save_best_dir else Path(o.save_ckpt).parent
+
+    def full(on: bool, log: str, prefix: str) -> FullValidation | None:
+        return FullValidation(v, directory, log, str(best / prefix), suffix, num_steps) if on else None
+
+    log = Path(v.full_val_file)
+    return {
+        "files": CheckpointFiles(directory, o.save_ckpt, suffix, keep, o.save_dir),
+        "averaged_files": averaged,
+        "full": full(v.full_validation, v.full_val_file, "best.ckpt"),
+        "averaged_full": full(
+            v.ema_full_validation, str(log.with_name(f"{log.stem}_ema{log.suffix}")), "best_ema.ckpt"
+        ),
+    }
+
+
+def functions_of(model: Any, loss: Loss, backend: Backend) -> dict[str, Any]:
+    """The fields of a job that say what is made small."""
+    return {
+        "loss": loss_function(tree_map(backend.array, model), loss),
+        "weigh": lambda batch, rate: with_prefactors(batch, loss.prefactors(rate)),
+    }
+
+
+def restored(source: BatchSource, state: dict[str, Any] | None) -> None:
+    """Let a source go on where it was. The caller has made sure that the data are the same."""
+    if state is not None:
+        source.sampler.restore(state | {"data": source.sampler.state()["data"]})

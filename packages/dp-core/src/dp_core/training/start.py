@@ -1,0 +1,221 @@
+"""``train``: from an input file to a trained model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dp_core import registry
+from dp_core.backend import get_backend
+from dp_core.data import Sampler
+from dp_core.errors import ConfigError
+from dp_core.format import write_bytes
+from dp_core.losses import Loss
+from dp_core.model_file import load_model
+from dp_core.module import leaves, trained_leaves
+from dp_core.module import replace as replace_fields
+from dp_core.schedules import build_schedule
+from dp_core.schema import Input, Section, load_input, parse_input
+from dp_core.training import setup
+from dp_core.training.batches import BatchSource
+from dp_core.training.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from dp_core.training.dry_run import Summary, summarize
+from dp_core.training.frames import Budget, cache_limit
+from dp_core.training.initial import draw_seed, take_weights, with_seeds
+from dp_core.training.loop import Job, Loop
+from dp_core.training.places import check_writable
+from dp_core.training.reporter import LogReporter, Reporter
+from dp_core.training.restart import check_restart
+from dp_core.training.timeline import Timeline
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What ``train`` did. After a dry run only ``summary`` is there."""
+
+    model: Any = None
+    """The trained model, NumPy leaves."""
+    step: int = 0
+    checkpoint: Path | None = None
+    """Its file."""
+    seconds: float = 0.0
+    summary: Summary | None = None
+
+
+@dataclass(frozen=True)
+class _Begin:
+    """Where a training begins, and what was asked for."""
+
+    restart: str | Path | None
+    weights: str | Path | None
+    force_load: bool
+    skip_neighbor_stat: bool
+    write: bool
+
+
+class _Start:
+    """Everything before the first step."""
+
+    def __init__(self, settings: Input, begin: _Begin, backend: str, folder: Path, reporter: Reporter):
+        self.settings, self.begin, self.folder, self.reporter = settings, begin, folder, reporter
+        self.name, self.backend = backend, get_backend(backend)
+        self.before, self.source = self._checkpoint()
+        seed = settings.training.seed
+        self.seed: int = self.before.progress["seed"] if self.before else draw_seed() if seed is None else seed
+
+    def _checkpoint(self) -> tuple[Checkpoint | None, str]:
+        if self.begin.restart is None:
+            return None, ""
+        path = find_checkpoint(self.folder / self.begin.restart, self.name)
+        return load_checkpoint(path), str(path)
+
+    def prepare(self) -> tuple[Job, Input]:
+        """The job, and the settings with seeds and ``sel`` as numbers."""
+        settings, options = self.settings, self.settings.training
+        data = setup.open_data(settings, self.folder, self.before.model.type_map if self.before else None)
+        sampler = setup.sampler_of(data.training, options.training_data, self.seed)
+        num_steps = setup.length_of(settings, sampler)
+        schedule = build_schedule(settings.learning_rate, num_steps)
+        loss = registry.lookup("loss", settings.loss.type).from_settings(settings.loss, schedule.start_lr)
+        fields = setup.files_of(settings, self.folder, self.name, num_steps)
+        check_writable(self._files(fields), make=self.begin.write)
+        if self.before:
+            for sentence in check_restart(self.before, self.source, settings, data.summary(), num_steps):
+                self.reporter.notice(sentence)
+            start, model_settings = self.before, settings.model
+        else:
+            model, model_settings = self._fresh(data)
+            progress = {"seed": self.seed, "data": data.summary()}
+            start = Checkpoint(model, 0, progress=progress, settings=settings.to_document())
+        start = replace(start, settings=settings.to_document())
+        timeline = Timeline(options.profiling)
+        setup.check_labels(data, start.model, loss, self.reporter)
+        sources = self._sources(data, sampler, start, loss, timeline)
+        self._tell(start.model, sources)
+        job = Job(
+            settings=settings, directory=self.folder, backend=self.backend, optimizer=setup.optimizer_of(settings),
+            schedule=schedule, num_steps=num_steps, train=sources[0], valid=sources[1], start=start,
+            restarted=self.before is not None, timeline=timeline, **fields,
+            **setup.functions_of(start.model, loss, self.backend),
+            change_bias=lambda model: setup.changed_bias(model, settings, data, self.backend, self.reporter),
+        )  # fmt: skip
+        return job, self._resolved(model_settings)
+
+    def _fresh(self, data: setup.Data) -> tuple[Any, Section]:
+        """A model at step 0: random, or with the weights of a file; and its settings."""
+        settings = with_seeds(self.settings.model, self.seed, "model")
+        settings, nearest = setup.count_neighbors(
+            settings, data, skip=self.begin.skip_neighbor_stat, reporter=self.reporter
+        )
+        model = replace_fields(setup.init_model(settings, data.type_map), min_nbor_dist=nearest)
+        if self.begin.weights is None:
+            return setup.measured(
+                model, self.settings, data, self.folder, write=self.begin.write, reporter=self.reporter
+            ), settings
+        path = self._weights_file(self.begin.weights)
+        source = load_model(path)
+        model, left = take_weights(model, source, str(path), force=self.begin.force_load)
+        for problem in left:
+            self.reporter.warning(f"{problem}; it begins anew.")
+        self.reporter.notice(f"Parameters and statistics are those of {path}")
+        if model.min_nbor_dist is None:
+            model = replace_fields(model, min_nbor_dist=source.min_nbor_dist)
+        return model, settings
+
+    def _weights_file(self, name: str | Path) -> Path:
+        path = self.folder / name
+        return path if path.is_file() else find_checkpoint(path, self.name)
+
+    def _files(self, fields: dict[str, Any]) -> list[Path]:
+        """What the training will write."""
+        o = self.settings.training
+        files = [o.disp_file, fields["files"].link, fields["files"].path(0), self.settings.training.save_ckpt]
+        if o.stat_file and o.stat_file_mode == "update":
+            files.append(str(Path(o.stat_file).parent / ".stat"))
+        if fields["full"]:
+            files += [fields["full"].log, fields["full"].prefix]
+        return [self.folder / file for file in files]
+
+    def _sources(
+        self, data: setup.Data, sampler: Sampler, start: Checkpoint, loss: Loss, timeline: Timeline
+    ) -> tuple[BatchSource, BatchSource | None]:
+        """The batches of both data sets, going on where the checkpoint was."""
+        common: dict[str, Any] = {
+            "budget": Budget(cache_limit()), "timeline": timeline, "warn": self.reporter.warning,
+        }  # fmt: skip
+        train = setup.source_for(data.training, sampler, start.model, loss, self.backend, **common)
+        setup.restored(train, start.progress.get("sampler"))
+        section = self.settings.training.validation_data
+        if section is None or data.validation is None:
+            return train, None
+        other = setup.sampler_of(data.validation, section, self.seed)
+        valid = setup.source_for(data.validation, other, start.model, loss, self.backend, **common)
+        if start.progress["data"]["validation"] == data.summary()["validation"]:
+            setup.restored(valid, start.progress.get("validation_sampler"))
+        return train, valid
+
+    def _tell(self, model: Any, sources: tuple[BatchSource, BatchSource | None]) -> None:
+        for title, source in zip(("Training", "Validation"), sources):
+            if source is not None:
+                self.reporter.table(title, source.sampler.table())
+        every, trained = (sum(v.size for v in found(model).values()) for found in (leaves, trained_leaves))
+        self.reporter.notice(f"Model Params:  {every / 1e6:.3f} M   (Trainable: {trained / 1e6:.3f} M)")
+
+    def _resolved(self, model: Section) -> Input:
+        training = self.settings.training.model_copy(update={"seed": self.seed})
+        return self.settings.model_copy(update={"model": model, "training": training})
+
+
+def train(
+    source: str | Path | Mapping[str, Any],
+    *,
+    backend: str,
+    restart: str | Path | None = None,
+    init_model: str | Path | None = None,
+    init_frz_model: str | Path | None = None,
+    output: str | Path = "out.json",
+    skip_neighbor_stat: bool = False,
+    force_load: bool = False,
+    dry_run: bool = False,
+    reporter: Reporter | None = None,
+    directory: str | Path | None = None,
+) -> TrainResult:
+    """Train a model.
+
+    source: an input file (JSON or YAML), or its document.
+    backend: name of the backend that computes.
+    restart: a checkpoint to go on from, as a file, a prefix (``model.ckpt``) or a folder; whatever backend wrote it.
+    init_model, init_frz_model: a checkpoint, or any model file, whose parameters and statistics are the start.
+    output: where the input with all defaults goes.
+    skip_neighbor_stat: do not look for the neighbours in the data; the model then cannot be compressed.
+    force_load: parameters that do not fit those of the file stay as they are initialised.
+    dry_run: do all up to the first step, write nothing, and return what would be trained.
+    reporter: where messages go; None for lines on the logger ``dp_core.training``.
+    directory: the folder of all relative paths in the input and of all files; None for the working directory.
+
+    Raises ConfigError, DataError, FormatError or BackendError before any file is touched; NonFiniteError, and
+    TrainingInterruptedError after a signal, with a checkpoint to go on from.
+    """
+    if sum(given is not None for given in (restart, init_model, init_frz_model)) > 1:
+        raise ConfigError("restart, init_model and init_frz_model exclude each other; give one of them.")
+    reporter = reporter or LogReporter()
+    folder = Path.cwd() if directory is None else Path(directory)
+    settings = load_input(source) if isinstance(source, str | Path) else parse_input(dict(source))
+    for notice in settings.notices:
+        reporter.notice(notice)
+    weights = init_model if init_model is not None else init_frz_model
+    begin = _Begin(restart, weights, force_load, skip_neighbor_stat, write=not dry_run)
+    job, resolved = _Start(settings, begin, backend, folder, reporter).prepare()
+    if dry_run:
+        return TrainResult(summary=summarize(job, backend))
+    _write_json(folder / output, resolved.to_document())
+    _write_json(folder / "input_v2_compat.json", settings.upgraded)
+    outcome = Loop(job, reporter).run()
+    return TrainResult(outcome.model, outcome.step, outcome.checkpoint, outcome.seconds)
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    write_bytes(path, (json.dumps(document, indent=4, ensure_ascii=False) + "\n").encode())

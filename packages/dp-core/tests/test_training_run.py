@@ -1,0 +1,323 @@
+"""Whole trainings on tiny data: files, determinism, display, averages, options."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import numpy as np
+import pytest
+
+from dp_core import load_model
+from dp_core.errors import ConfigError, DataError
+from dp_core.module import leaves, trained_leaves
+from dp_core.schema import load_input
+from dp_core.training import LogReporter, load_checkpoint, train
+from dp_core.training.validation import Mean
+
+
+def run(document, tmp_path, **more):
+    return train(document, backend="numpy", directory=tmp_path, **more)
+
+
+def same(a, b):
+    assert list(a) == list(b)
+    return all(np.array_equal(a[k], b[k]) for k in a)
+
+
+def test_files_of_a_run(tiny, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    result = run(tiny(max_ckpt_keep=2), tmp_path)
+    assert result.step == 8
+    assert result.checkpoint == tmp_path / "model.ckpt-8.dp"
+    assert sorted(p.name for p in tmp_path.glob("model.ckpt*")) == [
+        "model.ckpt-6.dp", "model.ckpt-8.dp", "model.ckpt.dp",
+    ]  # fmt: skip
+    assert (tmp_path / "model.ckpt.dp").is_symlink()
+    assert (tmp_path / "model.ckpt.dp").resolve() == result.checkpoint
+    assert (tmp_path / "checkpoint").read_text() == "model.ckpt-8.dp"
+    table = np.genfromtxt(tmp_path / "lcurve.out", names=True)
+    assert table["step"].tolist() == [1, 2, 4, 6, 8]
+    assert table.dtype.names[:3] == ("step", "rmse_val", "rmse_trn")
+    assert np.isfinite(table["rmse_f_val"]).all()
+    text = caplog.text
+    for line in (
+        "Batch       1: trn: rmse = ", "Batch       8: val: rmse = ", "eta = 0:00:00 at ", "Found 2 System(s):",
+        "Saved model to model.ckpt-8.dp", "finished training",
+    ):  # fmt: skip
+        assert line in text
+    assert not [p for p in tmp_path.iterdir() if p.name.endswith(".tmp")]
+
+
+def test_the_model_learns(tiny, tmp_path):
+    run(tiny(numb_steps=60, disp_freq=20, save_freq=60), tmp_path)
+    table = np.genfromtxt(tmp_path / "lcurve.out", names=True)
+    assert table["rmse_f_val"][-1] < 0.8 * table["rmse_f_val"][0]
+
+
+def test_a_checkpoint_is_a_model_file(tiny, tmp_path):
+    result = run(tiny(), tmp_path)
+    model = load_model(result.checkpoint)
+    assert same(leaves(model), leaves(result.model))
+    assert 1.0 < model.min_nbor_dist < 2.5
+    assert model.script["descriptor"]["sel"] == [20, 20]
+
+
+def test_equal_seeds_give_equal_bits(tiny, tmp_path):
+    first, second = (run(tiny(), tmp_path).model for _ in range(2))
+    assert same(leaves(first), leaves(second))
+    other = run(tiny(seed=2), tmp_path).model
+    assert not same(leaves(first), leaves(other))
+
+
+def test_a_missing_seed_is_drawn_and_recorded(tiny, tmp_path):
+    first = run(tiny(seed=None), tmp_path).model
+    recorded = json.loads((tmp_path / "out.json").read_text())
+    assert recorded["training"]["seed"] >= 0
+    assert recorded["model"]["descriptor"]["seed"] != recorded["model"]["fitting_net"]["seed"]
+    again = train(tmp_path / "out.json", backend="numpy", directory=tmp_path).model
+    assert same(leaves(first), leaves(again))
+    assert not same(leaves(first), leaves(run(tiny(seed=None), tmp_path).model))
+
+
+def test_seeds_of_the_parts_win(tiny, tmp_path):
+    part = {"descriptor": {"seed": 5}}
+    a = run(tiny(model=part, numb_steps=0), tmp_path).model
+    b = run(tiny(model=part, numb_steps=0, seed=9), tmp_path).model
+    assert same(leaves(a.descriptor.embeddings), leaves(b.descriptor.embeddings))
+    assert not same(leaves(a.fitting.nets), leaves(b.fitting.nets))
+
+
+def test_output_is_a_complete_input(tiny, tmp_path):
+    run(tiny(model={"descriptor": {"sel": "auto"}}), tmp_path, output="full.json")
+    settings = load_input(tmp_path / "full.json")
+    assert all(n % 4 == 0 and n >= 4 for n in settings.model.descriptor.sel)
+    assert settings.training.disp_file == "lcurve.out"
+    assert (tmp_path / "input_v2_compat.json").is_file()
+
+
+def test_automatic_sel_needs_the_neighbours(tiny, tmp_path):
+    with pytest.raises(ConfigError, match="skip-neighbor-stat forbids"):
+        run(tiny(model={"descriptor": {"sel": "auto"}}), tmp_path, skip_neighbor_stat=True)
+    assert run(tiny(), tmp_path, skip_neighbor_stat=True).model.min_nbor_dist is None
+
+
+def test_small_sel_is_told(tiny, tmp_path, caplog):
+    run(tiny(model={"descriptor": {"sel": [20, 3]}}), tmp_path, skip_neighbor_stat=True)
+    assert "has more neighbours within 3 Å than sel [20, 3] takes" in caplog.text
+
+
+def test_zero_steps_write_a_checkpoint(tiny, tmp_path):
+    result = run(tiny(numb_steps=0), tmp_path)
+    assert result.checkpoint == tmp_path / "model.ckpt-0.dp"
+    assert load_checkpoint(result.checkpoint).step == 0
+    assert (tmp_path / "lcurve.out").read_text() == ""
+
+
+def test_epochs(tiny, tmp_path):
+    # 9 frames in batches of one, drawn by size: 9 batches are an epoch
+    assert run(tiny(numb_steps=None, numb_epoch=1.5), tmp_path).step == 14
+
+
+def test_type_map_of_the_data(tiny, tmp_path):
+    assert run(tiny(model={"type_map": None}, numb_steps=1), tmp_path).model.type_map == ("O", "H")
+
+
+def test_no_validation_data(tiny, tmp_path):
+    run(tiny(validation_data=None), tmp_path)
+    table = np.genfromtxt(tmp_path / "lcurve.out", names=True)
+    assert table.dtype.names == ("step", "rmse_trn", "rmse_e_trn", "rmse_f_trn", "rmse_v_trn", "lr")
+
+
+def test_quiet_training(tiny, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    run(tiny(disp_training=False, time_training=False), tmp_path)
+    assert (tmp_path / "lcurve.out").read_text() == ""
+    assert "Batch " not in caplog.text
+
+
+def test_interval_average(tiny, tmp_path):
+    run(tiny(disp_freq=1), tmp_path)
+    every = np.genfromtxt(tmp_path / "lcurve.out", names=True)["rmse_f_trn"]
+    run(tiny(disp_freq=4, disp_avg=True), tmp_path)
+    table = np.genfromtxt(tmp_path / "lcurve.out", names=True)
+    assert table["step"].tolist() == [1, 4, 8]
+    assert np.allclose(table["rmse_f_trn"], [every[0], every[1:4].mean(), every[4:].mean()], rtol=0.01)
+
+
+def test_mean_weighs_and_skips_missing_labels():
+    mean = Mean()
+    mean.add({"rmse_e": 1.0, "rmse_v": float("nan")}, 10)
+    mean.add({"rmse_e": 4.0, "rmse_v": 2.0}, 20)
+    assert mean.values() == {"rmse_e": 3.0, "rmse_v": 2.0}
+    assert np.isnan(Mean({"rmse_v": [0.0, 0.0]}).values()["rmse_v"])
+
+
+def test_accumulated_batches_are_one_large_batch(tiny, tmp_path):
+    data = {"systems": ["data/a"]}
+    two = run(tiny(training_data=data | {"batch_size": 1}, acc_freq=2, numb_steps=2), tmp_path).model
+    one = run(tiny(training_data=data | {"batch_size": 2}, numb_steps=2), tmp_path).model
+    for path, value in trained_leaves(one).items():
+        assert np.allclose(value, trained_leaves(two)[path], rtol=1e-9, atol=1e-12), path
+
+
+def test_averaged_parameters(tiny, tmp_path):
+    run(tiny(enable_ema=True, ema_decay=0.75, numb_steps=3, save_freq=1, ema_ckpt_keep=2), tmp_path)
+    states = {n: trained_leaves(load_model(tmp_path / f"model.ckpt-{n}.dp")) for n in (2, 3)}
+    averages = {n: trained_leaves(load_model(tmp_path / f"model_ema.ckpt-{n}.dp")) for n in (2, 3)}
+    assert sorted(p.name for p in tmp_path.glob("model_ema*")) == [
+        "model_ema.ckpt-2.dp", "model_ema.ckpt-3.dp", "model_ema.ckpt.dp",
+    ]  # fmt: skip
+    for path, average in averages[3].items():
+        assert np.allclose(average, 0.75 * averages[2][path] + 0.25 * states[3][path], rtol=1e-14)
+    assert (tmp_path / "checkpoint").read_text() == "model.ckpt-3.dp"
+
+
+def test_full_validation(tiny, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    validating = {
+        "full_validation": True, "validation_freq": 2, "full_val_start": 2, "validation_metric": "F:RMSE",
+        "max_best_ckpt": 2,
+    }  # fmt: skip
+    result = run(tiny(validating=validating), tmp_path)
+    lines = (tmp_path / "val.log").read_text().splitlines()
+    assert lines[0].split()[:4] == ["#", "step", "E_MAE(meV/atom)", "E_RMSE(meV/atom)"]
+    rows = {int(line.split()[0]): [float(x) for x in line.split()[1:]] for line in lines if not line.startswith("#")}
+    assert list(rows) == [2, 4, 6, 8]
+    ranking = sorted(rows, key=lambda step: rows[step][3])[:2]
+    names = sorted(p.name for p in tmp_path.glob("best.ckpt*"))
+    assert names == sorted(f"best.ckpt-{step}.t-{rank}.dp" for rank, step in enumerate(ranking, 1))
+    assert "# saved best checkpoint: best.ckpt-2.t-1.dp (F:RMSE = " in "\n".join(lines)
+    assert load_checkpoint(tmp_path / names[0]).step in ranking
+    _check_against_predictions(rows[8], result.model, tmp_path / "data/v/set.000")
+    run(tiny(numb_steps=1, save_freq=1, validating=validating), tmp_path)
+    assert not list(tmp_path.glob("best.ckpt*"))  # a fresh run does not keep those of another
+
+
+def _check_against_predictions(row, model, folder):
+    from dp_core import DeepPot
+
+    coord, box, force, energy, virial = (
+        np.load(folder / f"{n}.npy") for n in ("coord", "box", "force", "energy", "virial")
+    )
+    e, f, v = DeepPot(model, backend="numpy").eval(coord, box, [1, 0, 0])
+    volume = np.abs(np.linalg.det(box.reshape(-1, 3, 3)))[:, None]
+    energy_error = (e.ravel() - energy.ravel()) / 3
+    force_error = f.ravel() - force.ravel()
+    stress_error = (v.reshape(-1, 9) - virial.reshape(-1, 9)) / volume
+    expected = [g(x) * 1e3 for x in (energy_error, force_error, stress_error)
+                for g in (lambda x: np.abs(x).mean(), lambda x: np.sqrt((x**2).mean()))]  # fmt: skip
+    assert np.allclose(row, expected, rtol=1e-4)
+
+
+def test_full_validation_of_averages(tiny, tmp_path):
+    validating = {
+        "full_validation": True, "ema_full_validation": True, "validation_freq": 2, "full_val_start": 0.5,
+    }  # fmt: skip
+    run(tiny(enable_ema=True, validating=validating), tmp_path)
+    for name in ("val.log", "val_ema.log"):
+        steps = [line.split()[0] for line in (tmp_path / name).read_text().splitlines() if line[0] == " "]
+        assert steps == ["4", "6", "8"]
+    assert len(list(tmp_path.glob("best_ema.ckpt-*.t-1.dp"))) == 1
+
+
+def test_change_of_bias_at_the_end(tiny, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    plain = run(tiny(), tmp_path).model
+    changed = run(tiny(change_bias_after_training=True), tmp_path)
+    assert same(trained_leaves(plain), trained_leaves(changed.model))
+    assert not np.array_equal(plain.out_bias, changed.model.out_bias)
+    assert "Change output bias of ['O', 'H'] from " in caplog.text
+    assert np.array_equal(load_model(changed.checkpoint).out_bias, changed.model.out_bias)
+
+
+def test_other_folders(tiny, tmp_path):
+    run(tiny(save_ckpt="out/m", save_dir="out/steps", disp_file="logs/curve.out", save_freq=4), tmp_path)
+    assert sorted(p.name for p in (tmp_path / "out/steps").iterdir()) == ["m-4.dp", "m-8.dp"]
+    assert (tmp_path / "out/m.dp").resolve() == (tmp_path / "out/steps/m-8.dp").resolve()
+    assert (tmp_path / "checkpoint").read_text() == "out/steps/m-8.dp"
+    assert (tmp_path / "logs/curve.out").is_file()
+    assert (tmp_path / "logs/train_log.jsonl").is_file()
+
+
+def test_statistics_file_is_used(tiny, tmp_path):
+    first = run(tiny(stat_file="stat", numb_steps=0), tmp_path).model
+    bias = tmp_path / "stat/O H/bias_atom_energy"
+    np.save(bias.with_suffix(".npy"), np.load(bias) + 1.0)
+    bias.with_suffix(".npy").replace(bias)
+    second = run(tiny(stat_file="stat", numb_steps=0), tmp_path).model
+    assert np.allclose(second.out_bias - first.out_bias, 1.0)
+
+
+def test_trace(tiny, tmp_path):
+    run(tiny(profiling=True, profiling_file="trace.json"), tmp_path)
+    names = {event["name"] for event in json.loads((tmp_path / "trace.json").read_text())["traceEvents"]}
+    assert names >= {"frames", "batch", "wait for data", "step", "validation", "save"}
+
+
+def test_tensorboard(tiny, tmp_path):
+    pytest.importorskip("tensorboardX")
+    run(tiny(tensorboard=True, tensorboard_freq=4, gradient_max_norm=1.0), tmp_path)
+    (file,) = (tmp_path / "log").iterdir()
+    content = file.read_bytes()
+    for tag in (b"Default/lr", b"Default/loss", b"Default/rmse_f", b"Default/grad/total_norm"):
+        assert content.count(tag) == 3  # steps 1, 4 and 8
+
+
+def test_tensorboard_is_not_installed(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "tensorboardX", None)
+    with pytest.raises(ConfigError, match="pip install tensorboardX"):
+        run(tiny(tensorboard=True), tmp_path)
+
+
+def test_dry_run_writes_nothing(tiny, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    result = run(
+        tiny(save_ckpt="new/m", stat_file="stat", model={"descriptor": {"sel": "auto"}}), tmp_path, dry_run=True
+    )
+    assert sorted(tmp_path.rglob("*")) == before
+    summary = result.summary
+    assert (summary.first_step, summary.num_steps, summary.batches_per_epoch) == (0, 8, 9)
+    assert [row.natoms for row in summary.training] == [4, 6]
+    assert summary.trained < summary.parameters
+    assert summary.learning_rates[0] == 0.01
+    assert summary.seconds_per_step > 0
+    assert all(n % 4 == 0 for n in summary.sel)
+
+
+def test_unusual_labels_stop_before_anything_is_written(tiny, tmp_path):
+    document = tiny()
+    run(document, tmp_path)
+    before = {p: p.read_bytes() for p in tmp_path.glob("*") if p.is_file()}
+    force = np.load(tmp_path / "data/b/set.000/force.npy")
+    force[2, 4] = np.nan
+    np.save(tmp_path / "data/b/set.000/force.npy", force)
+    with pytest.raises(DataError, match=r"data/b.*frame 2.*force of atom 1 is nan"):
+        run(tiny(), tmp_path)
+    assert {p: p.read_bytes() for p in tmp_path.glob("*") if p.is_file()} == before
+
+
+def test_unwritable_folder(tiny, tmp_path):
+    (tmp_path / "taken").touch()
+    for option in ("save_ckpt", "disp_file", "save_dir"):
+        with pytest.raises(ConfigError, match=r"taken.* cannot be written"):
+            run(tiny(**{option: "taken/x"}), tmp_path)
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_reporter_of_ones_own(tiny, tmp_path):
+    class Mine(LogReporter):
+        shown = ()
+        stages = ()
+
+        def display(self, shown, *, timing):
+            self.shown += (shown,)
+
+        def progress(self, stage, done, total):
+            self.stages += ((stage, done, total),)
+
+    mine = Mine()
+    run(tiny(), tmp_path, reporter=mine)
+    assert [s.step for s in mine.shown] == [1, 2, 4, 6, 8]
+    assert mine.shown[-1].remaining == 0.0
+    assert ("Statistics", 9, 9) in mine.stages
