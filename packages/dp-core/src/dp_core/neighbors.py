@@ -178,7 +178,7 @@ def row_neighbors(
     group = (center - start) * spec.blocks + block
     near = np.flatnonzero(distance <= spec.rcut)
     # one key for the three orders: the distance is the fraction, so that a plain sort is enough
-    near = near[np.argsort(group[near] + distance[near] / (1.001 * spec.rcut))]
+    near = near[np.argsort(group[near] + distance[near] / (1.001 * spec.rcut), kind="stable")]
     center, neighbor, group = center[near], neighbor[near], group[near]
     distance, vectors = distance[near], vectors[near]
 
