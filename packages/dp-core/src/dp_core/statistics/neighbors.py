@@ -55,8 +55,8 @@ def neighbor_statistics(
             for distance, counts, pair in pool.map(count, frames):
                 if distance < OVERLAP:
                     raise DataError(
-                        f"{sample.where(done)}: atoms {pair[0]} and {pair[1]} lie on each other, {distance:.3g} Å apart. "
-                        "Remove the frame; check the cell and the unit of the coordinates."
+                        f"{sample.where(done)}: atoms {pair[0]} and {pair[1]} are only {distance:.3g} Å apart. "
+                        "Remove the frame; check the cell and the unit of coordinates."
                     )
                 nearest, most, done = min(nearest, distance), np.maximum(most, counts), done + 1
             progress(done, len(sample))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ import numpy as np
 from dp_core.data import Frame, Label, System, validate_frame
 from dp_core.data.frame import Integers
 from dp_core.data.sampling import BatchRule, batch_rules
+
+log = logging.getLogger("dp_core.statistics")
 
 #: (frames done, frames in all)
 Progress = Callable[[int, int], None]
@@ -48,33 +51,52 @@ def whole(systems: Sequence[System]) -> Sample:
     return _sample(systems, [np.arange(s.nframes) for s in systems])
 
 
-def sample_frames(systems: Sequence[System], batch_size: int | Sequence[int] | str, nbatch: int) -> Sample:
+#: A sample with more atoms is thinned out, so that the first step of a training does not wait for hours.
+MOST_ATOMS = 200_000
+
+
+def sample_frames(
+    systems: Sequence[System], batch_size: int | Sequence[int] | str, nbatch: int, *, most_atoms: int = MOST_ATOMS
+) -> Sample:
     """``nbatch`` batches of every system, evenly spaced over its frames, or all frames if it has fewer.
 
-    In a system whose frames differ in size, every size counts as a system. batch_size: as in the training section.
+    In a system whose frames differ in size, every size counts as a system. Of a sample with more than ``most_atoms``
+    an even part is taken, at least one frame of every system. batch_size: as in the training section.
     """
     rules, drop_large = batch_rules(batch_size, len(systems))
-    return _sample(systems, [_of_system(s, r, nbatch, len(systems), drop_large) for s, r in zip(systems, rules)])
+    shares = [_shares(s, r, nbatch, len(systems), drop_large) for s, r in zip(systems, rules)]
+    atoms = sum(size * wanted for of_system in shares for _, size, wanted in of_system)
+    part = min(1.0, most_atoms / max(atoms, 1))
+    if part < 1.0:
+        log.info("The statistics are taken of about %d atoms, %.2g %% of the usual sample.", most_atoms, 100 * part)
+    return _sample(systems, [_picked(of_system, part) for of_system in shares])
 
 
-def _of_system(system: System, rule: BatchRule, nbatch: int, nsystems: int, drop_large: bool) -> Integers:
+def _shares(
+    system: System, rule: BatchRule, nbatch: int, nsystems: int, drop_large: bool
+) -> list[tuple[Integers, int, int]]:
+    """Frames of one size, their number of atoms, and how many of them are wanted."""
     sizes = np.full(system.nframes, system.natoms) if system.sizes is None else system.sizes
     if drop_large:
         sizes = np.where(sizes <= rule.count, sizes, 0)
-    picks = []
-    for size in np.unique(sizes[sizes > 0]):
+    shares = []
+    for size in np.unique(sizes[sizes > 0]).tolist():
         frames = np.flatnonzero(sizes == size)
-        wanted = nbatch * rule.frames_for(int(size))
+        wanted = nbatch * rule.frames_for(size)
         if rule.across_systems:  # a batch is shared by the systems
             wanted = -(-wanted // nsystems)
-        picks.append(frames[_evenly(len(frames), wanted)])
-    return np.sort(np.concatenate(picks)) if picks else np.zeros(0, np.int64)
+        shares.append((frames, size, min(wanted, len(frames))))
+    return shares
+
+
+def _picked(shares: Sequence[tuple[Integers, int, int]], part: float) -> Integers:
+    picks = [frames[_evenly(len(frames), max(1, int(part * wanted)))] for frames, _, wanted in shares]
+    return np.sort(np.concatenate([np.zeros(0, np.int64), *picks]))
 
 
 def _evenly(count: int, wanted: int) -> Integers:
-    """At most ``wanted`` of ``count`` positions, evenly spaced."""
-    wanted = min(count, wanted)
-    return ((np.arange(wanted) + 0.5) * count / max(wanted, 1)).astype(np.int64)
+    """``wanted`` of ``count`` positions, evenly spaced."""
+    return ((np.arange(wanted) + 0.5) * count / wanted).astype(np.int64)
 
 
 def _sample(systems: Sequence[System], picks: Sequence[Integers]) -> Sample:
