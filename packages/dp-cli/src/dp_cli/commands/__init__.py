@@ -1,0 +1,1 @@
+"""One file a command. Heavy imports are inside the functions."""

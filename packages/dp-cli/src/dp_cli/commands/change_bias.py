@@ -1,0 +1,131 @@
+"""``dp change-bias``: the energy of the elements fitted to other data."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from dp_cli.log import start_logging
+from dp_cli.options import Head, LogLevel, LogPath, State, frozen_for, refuse_head
+from dp_cli.screen import progress
+from dp_cli.systems import open_chosen
+
+if TYPE_CHECKING:
+    from dp_core.data import Frame, Label, System
+    from dp_core.statistics import BiasChange
+
+log = logging.getLogger("deepmd.entrypoints.change_bias")
+
+
+def command(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="Checkpoint or model file.")],
+    system: Annotated[
+        str | None, typer.Option("-s", "--system", help="Data set, or folder to search.", show_default=".")
+    ] = None,
+    datafile: Annotated[
+        str | None, typer.Option("-f", "--datafile", help="Text file with the path of a data set on each line.")
+    ] = None,
+    bias_value: Annotated[
+        list[float] | None,
+        typer.Option("-b", "--bias-value", help="The values themselves, one for each type, as in -b -93.6 -187.1."),
+    ] = None,
+    numb_batch: Annotated[int, typer.Option("-n", "--numb-batch", help="Frames of each system; 0 for all.", min=0)] = 0,
+    mode: Annotated[
+        Literal["change", "set"],
+        typer.Option("-m", "--mode", help="change: fit the errors of the model; set: fit the labels."),
+    ] = "change",
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", help="File to write.", show_default="INPUT with _updated")
+    ] = None,
+    head: Head = None,
+    log_level: LogLevel = "INFO",
+    log_path: LogPath = None,
+) -> None:
+    """Fit the bias of a model to other data.
+
+    The bias is the energy that each atom of an element has by itself.
+    """
+    from dp_core.model_file import load_model
+    from dp_core.statistics import assign_bias
+
+    start_logging(log_level, log_path)
+    refuse_head(head)
+    if bias_value and (system is not None or datafile is not None):
+        raise typer.BadParameter("-b/--bias-value needs no data; leave -s and -f out")
+    state: State = context.obj
+    path = Path(state.model_file(source))
+    target = Path(output) if output is not None else path.with_name(f"{path.stem}_updated{path.suffix}")
+    if bias_value:
+        model, found = assign_bias(load_model(path), bias_value)
+    else:
+        model, found = _fitted(state, path, system, datafile, numb_batch, mode)
+    _tell(found)
+    _save(model, path, target)
+    log.info(f"Saved model to {target}")
+
+
+def _fitted(
+    state: State, path: Path, system: str | None, datafile: str | None, count: int, mode: Literal["change", "set"]
+) -> tuple[Any, BiasChange]:
+    from dp_core.backend import get_backend
+    from dp_core.inputs import input_labels
+    from dp_core.model_file import load_model
+    from dp_core.statistics import bias_labels, change_bias
+
+    model = load_model(path)
+    backend = get_backend(frozen_for(str(path)) or state.backend)
+    systems = open_chosen(model.type_map, system, datafile)
+    labels = [*bias_labels(model), *input_labels(model)]
+    total = sum(min(s.nframes, count or s.nframes) for s in systems)
+    with progress("Fitting the bias") as show:
+        return change_bias(
+            model,
+            _frames(systems, labels, count),
+            backend.evaluator(model),
+            mode,
+            total=total,
+            progress=show,
+            round_rows=backend.round_rows,
+            round_slots=backend.round_slots,
+        )
+
+
+def _frames(systems: list[System], labels: list[Label], count: int) -> Iterator[Frame]:
+    """The first ``count`` frames of each system, or all, checked."""
+    from dp_core.data import validate_frame
+
+    for system in systems:
+        for i in range(min(system.nframes, count or system.nframes)):
+            frame = system.frame(i, labels)
+            validate_frame(frame, system)
+            yield frame
+
+
+def _tell(found: BiasChange) -> None:
+    import math
+
+    if not math.isnan(found.after):
+        before = "" if math.isnan(found.before) else f" (before: {found.before:.6e})"
+        log.info(f"RMSE of energy per atom after linear regression is: {found.after:.6e} {found.unit}{before}.")
+    log.info(f"Change output bias of {list(found.type_map)} from {found.old.ravel()} to {found.new.ravel()}.")
+
+
+def _save(model: Any, path: Path, target: Path) -> None:
+    """Write the model like the file it came from: a checkpoint stays one."""
+    from dp_cli.files import check_folder
+    from dp_cli.models import written_model
+    from dp_core.format import dump_bytes, write_bytes
+    from dp_core.model_file import read_model_document
+    from dp_core.training.checkpoint import load_checkpoint
+
+    if "training" not in read_model_document(path):
+        with written_model(model, target, option="file with -o"):
+            return
+    check_folder(target, option="file with -o")
+    write_bytes(target, dump_bytes(replace(load_checkpoint(path), model=model).to_document()))

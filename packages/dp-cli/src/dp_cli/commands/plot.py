@@ -1,0 +1,100 @@
+"""``dp plot``: learning curves and parity plots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dp_cli.log import start_logging
+from dp_cli.options import LogLevel, LogPath, State
+from dp_cli.screen import progress
+from dp_cli.systems import open_chosen
+
+if TYPE_CHECKING:
+    from dp_core.data.frame import Floats
+
+
+def command(
+    context: typer.Context,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE...]", help="Learning curves or folders of trainings; or a prefix of dp test -d."),
+    ] = None,
+    model: Annotated[str | None, typer.Option("-m", "--model", help="Draw the parity of this model on data.")] = None,
+    system: Annotated[
+        str | None, typer.Option("-s", "--system", help="Data for -m: data set, or folder to search.", show_default=".")
+    ] = None,
+    datafile: Annotated[
+        str | None, typer.Option("-f", "--datafile", help="Data for -m: text file with a path on each line.")
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", help="Picture: .png, .svg or .pdf.", show_default="lcurve.png or parity.png"),
+    ] = None,
+    log_level: LogLevel = "INFO",
+    log_path: LogPath = None,
+) -> None:
+    """Draw learning curves and parity plots.
+
+    Several runs are compared; a parity plot shows predictions against labels.
+
+    dp plot                        the learning curve of the training in this folder
+
+    dp plot run1 run2 -o both.svg  two trainings compared
+
+    dp plot details                the files that dp test -d details wrote
+
+    dp plot -m model.dp -s data    straight from a model and data
+    """
+    from dp_cli import figures
+    from dp_cli.files import check_folder
+
+    start_logging(log_level, log_path)
+    if model is not None and sources:
+        raise typer.BadParameter("give either files to draw, or a model with -m")
+    if model is None and (system is not None or datafile is not None):
+        raise typer.BadParameter("-s and -f name data for a model; give it with -m")
+    prefix = sources[0] if sources and len(sources) == 1 and _is_prefix(sources[0]) else None
+    parity = model is not None or prefix is not None
+    path = output or ("parity.png" if parity else "lcurve.png")
+    figures.check_figure_name(path)
+    check_folder(path, option="name with -o")
+    if model is not None:
+        figure = figures.draw_parity(_compared(context.obj, model, system, datafile), model)
+    elif prefix is not None:
+        figure = figures.draw_parity(figures.read_details(prefix), prefix)
+    else:
+        figure = figures.draw_curves([figures.read_curve(Path(name)) for name in sources or ["lcurve.out"]])
+    figures.save(figure, path)
+    typer.echo(f"Wrote {path}")
+
+
+def _is_prefix(name: str) -> bool:
+    """Whether a name is not that of a file or folder, but there are detail files that begin with it."""
+    return not Path(name).exists() and any(Path(f"{name}.{kind}.out").is_file() for kind in ("e", "f", "v"))
+
+
+def _compared(state: State, model: str, system: str | None, datafile: str | None) -> dict[str, Floats]:
+    """Labels and predictions of all frames, by the names of the detail files."""
+    import numpy as np
+
+    from dp_cli.predictions import predictions
+
+    pairs: dict[str, list[Floats]] = {"e_peratom": [], "f": [], "v_peratom": []}
+    with state.potential(model) as potential:
+        for one in open_chosen(potential.get_type_map(), system, datafile):
+            with progress(f"Evaluating {one.name}") as show:
+                for done, (frame, out) in enumerate(
+                    predictions(potential, one, np.arange(one.nframes), atomic=False), start=1
+                ):
+                    real, labels = frame.types >= 0, frame.labels
+                    if "energy" in frame.found:
+                        pairs["e_peratom"].append(np.array([labels["energy"], [out.energy]]) / frame.natoms)
+                    if "force" in frame.found:
+                        pairs["f"].append(np.stack([labels["force"][real].ravel(), out.force[real].ravel()]))
+                    if "virial" in frame.found and frame.box is not None:
+                        pairs["v_peratom"].append(np.stack([labels["virial"], out.virial.ravel()]) / frame.natoms)
+                    show(done, one.nframes)
+    return {name: np.concatenate(found, axis=1) for name, found in pairs.items() if found}

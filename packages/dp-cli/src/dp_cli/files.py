@@ -1,0 +1,65 @@
+"""Files written bit by bit that appear complete or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from dp_core.errors import ConfigError
+
+
+def check_folder(path: str | Path, *, option: str) -> None:
+    """Raise ConfigError if a file of this name could not be written. option: how the user chooses another place."""
+    path = Path(path)
+    folder = path.parent
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder, so it cannot be written as a file. Choose another {option}.")
+    if not folder.is_dir():
+        raise ConfigError(f"{path} cannot be written: no folder {folder}. Make it, or choose another {option}.")
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(f"{path} cannot be written: no permission in {folder}. Choose another {option}.")
+
+
+@contextlib.contextmanager
+def replaced(path: str | Path) -> Iterator[Path]:
+    """A name in the same folder, with the same suffix, to be written; what is written takes the place of ``path``.
+
+    After an exception it is removed and ``path`` is as it was.
+    """
+    path = Path(os.path.realpath(path))
+    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+class Pending:
+    """Several text files written side by side; they take their names together when the block ends without error."""
+
+    def __init__(self) -> None:
+        self._open: dict[Path, IO[Any]] = {}
+        self._stack = contextlib.ExitStack()
+
+    def file(self, path: str | Path) -> IO[Any]:
+        """The open file that will be ``path``; always the same one for the same path."""
+        path = Path(path)
+        if path not in self._open:
+            temporary = self._stack.enter_context(replaced(path))
+            self._open[path] = temporary.open("w", encoding="utf-8")
+        return self._open[path]
+
+    def __enter__(self) -> Pending:
+        self._stack.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        for file in self._open.values():
+            file.close()
+        return self._stack.__exit__(*error)

@@ -1,0 +1,105 @@
+"""Model files that commands write: whole or not at all, and checked against what they were made from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dp_cli.files import check_folder, replaced
+from dp_cli.options import frozen_for
+
+if TYPE_CHECKING:
+    from dp_core import DeepPot
+
+log = logging.getLogger("dp_cli")
+
+#: Relative differences between two files of one model that rounding explains, for float64 and for smaller networks.
+EXACT, ROUGH = 1e-8, 1e-3
+
+
+@contextmanager
+def written_model(model: Any, path: str | Path, *, option: str) -> Iterator[Path]:
+    """Write a model tree for the backend that the suffix tells, under another name; it becomes ``path`` at the end.
+
+    An exception leaves ``path`` as it was. Raises BackendError if the backend is absent, FormatError or ConfigError if
+    the file cannot be written.
+    """
+    from dp_core.backend import backend_of, get_backend
+    from dp_core.model_file import document_bytes
+
+    backend = get_backend(backend_of(path))
+    check_folder(path, option=option)
+    with replaced(path) as temporary:
+        backend.freeze(model, document_bytes(model), temporary)
+        yield temporary
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The largest differences between two models on some structures, and the largest values of the first."""
+
+    energy: float  # eV an atom
+    force: float  # eV/Å
+    virial: float  # eV an atom
+    scales: tuple[float, float, float]
+
+    @property
+    def relative(self) -> float:
+        """The largest of the three, relative to the largest value of its kind (or to 1, where all are smaller)."""
+        found = (self.energy, self.force, self.virial)
+        return max(d / max(scale, 1.0) for d, scale in zip(found, self.scales, strict=True))
+
+    def __str__(self) -> str:
+        return f"energy {self.energy:.1e} eV/atom, force {self.force:.1e} eV/Å, virial {self.virial:.1e} eV/atom"
+
+
+def difference(first: DeepPot, second: DeepPot) -> Difference:
+    """Compare two files of one model on random structures, open and periodic, with all elements; always the same."""
+    import numpy as np
+
+    from dp_core.random_structures import random_sample
+
+    model = first.get_model()
+    random = np.random.default_rng(0)
+    found, scales = np.zeros(3), np.zeros(3)
+    natoms = min(max(9, first.get_ntypes()), 60)
+    per_atom = np.array([1.0 / natoms, 1.0, 1.0 / natoms])
+    for periodic in (False, True):
+        sample = random_sample(model, random, natoms, periodic=periodic)
+        inputs = (sample.coord, sample.box, sample.types)
+        a, b = (p.eval(*inputs, fparam=sample.fparam, aparam=sample.aparam) for p in (first, second))
+        found = np.maximum(found, [np.abs(x - y).max() for x, y in zip(a, b, strict=True)] * per_atom)
+        scales = np.maximum(scales, [np.abs(x).max() for x in a] * per_atom)
+    (e, f, v), (e0, f0, v0) = found.tolist(), scales.tolist()
+    return Difference(e, f, v, (e0, f0, v0))
+
+
+def check_same(source: DeepPot, path: Path, target: str) -> None:
+    """Compare a written file with the model that it was made from and say how much they differ.
+
+    target: the name that the file will have. Raises BackendError if they differ by more than rounding.
+    """
+    from dp_core import DeepPot
+    from dp_core.errors import BackendError
+
+    with DeepPot(path, None if frozen_for(str(path)) else "numpy") as made:
+        found = difference(source, made)
+        name = made.backend_name
+    log.info(f"Largest difference between {source.backend_name} and {name} on sample structures: {found}")
+    limit = EXACT if _is_double(source) else ROUGH
+    if not found.relative <= limit:
+        raise BackendError(
+            f"{target} is not written, because the model gives other results on {name} than on {source.backend_name}: "
+            f"{found}. Please report this with the model file and what `dp doctor --report` prints."
+        )
+
+
+def _is_double(potential: DeepPot) -> bool:
+    """Whether all networks compute in double precision."""
+    from dp_core.module import leaves
+
+    return all(str(leaf.dtype) in ("float64", "int64", "bool") for leaf in leaves(potential.get_model()).values())
