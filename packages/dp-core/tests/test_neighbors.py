@@ -108,7 +108,7 @@ def test_moving_pairs_equal_fresh_ones():
     moving = MovingPairs(spec, skin=0.4)
     steps = 40
     for _ in range(steps):
-        coord = coord + random.normal(scale=0.01, size=coord.shape)
+        coord = coord + random.normal(scale=0.03, size=coord.shape)
         cell = cell * (1 + random.normal(scale=1e-4))
         found = row_neighbors(moving(coord, cell, types), coord, cell, spec)
         fresh = frame_neighbors(coord, cell, types, spec)

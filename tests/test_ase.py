@@ -1,0 +1,198 @@
+"""The calculator for ASE, with a real ASE."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+import numpy as np
+import pytest
+
+from dp_core import DataError, DeepPot
+
+ase = pytest.importorskip("ase")
+
+from ase import Atoms, units  # noqa: E402
+from ase.calculators.calculator import PropertyNotImplementedError  # noqa: E402
+from ase.calculators.fd import calculate_numerical_stress  # noqa: E402
+from ase.io import read, write  # noqa: E402
+from ase.md.verlet import VelocityVerlet  # noqa: E402
+
+from dp_core.ase import DP  # noqa: E402
+
+
+@pytest.fixture
+def water(golden):
+    return golden("se_e2_a_oneside")
+
+
+@pytest.fixture
+def atoms(water):
+    return structure(water)
+
+
+def structure(case, frame=0, periodic=True):
+    symbols = np.array(["O", "H"])[case.data["atype"]]
+    cell = case.data["box"][frame].reshape(3, 3) if periodic else None
+    return Atoms(symbols, positions=case.data["coord"][frame], cell=cell, pbc=periodic)
+
+
+class Counting(DeepPot):
+    """Counts evaluations."""
+
+    calls = 0
+
+    def predict(self, *args, **kwargs):
+        self.calls += 1
+        return super().predict(*args, **kwargs)
+
+
+def test_results(water, atoms, backend):
+    atoms.calc = DP(water.path, backend=backend)
+    data = water.data
+    np.testing.assert_allclose(atoms.get_potential_energy(), data["energy"][0, 0], rtol=1e-9)
+    np.testing.assert_allclose(atoms.get_potential_energy(force_consistent=True), data["energy"][0, 0], rtol=1e-9)
+    np.testing.assert_allclose(atoms.get_potential_energies(), data["atom_energy"][0, :, 0], rtol=1e-9)
+    np.testing.assert_allclose(atoms.get_forces(), data["force"][0], atol=1e-9)
+    virial = atoms.calc.get_property("virial")
+    np.testing.assert_allclose(virial.ravel(), data["virial"][0], atol=1e-9)
+    expected = -0.5 * (virial + virial.T) / atoms.get_volume()
+    np.testing.assert_allclose(atoms.get_stress(voigt=False), expected, atol=1e-12)
+
+
+def test_stress_is_the_derivative_by_strain(water, atoms):
+    atoms.calc = DP(water.path, backend="numpy")
+    np.testing.assert_allclose(atoms.get_stress(), calculate_numerical_stress(atoms, eps=1e-4), atol=1e-8)
+
+
+def test_no_stress_without_a_cell(water):
+    atoms = structure(water, periodic=False)
+    atoms.calc = DP(water.path, backend="numpy")
+    atoms.get_forces()
+    with pytest.raises(PropertyNotImplementedError):
+        atoms.get_stress()
+
+
+def test_everything_is_calculated_once(water, atoms):
+    pot = Counting(water.path, "numpy")
+    atoms.calc = DP(pot)
+    atoms.get_potential_energy()
+    atoms.get_forces()
+    atoms.get_stress()
+    assert pot.calls == 1
+    atoms.positions[0, 0] += 0.01
+    atoms.get_forces()
+    atoms.set_cell(atoms.cell[:] * 1.001)
+    atoms.get_forces()
+    assert pot.calls == 3
+
+
+def test_parameters_are_part_of_the_state(golden):
+    case = golden("ener_fparam_aparam")
+    atoms = structure(case)
+    pot = Counting(case.path, "numpy")
+    atoms.calc = DP(pot)
+    with pytest.raises(DataError, match="needs 2 frame parameters"):
+        atoms.get_potential_energy()
+    for frame in (0, 1):
+        atoms.info["fparam"], atoms.info["aparam"] = case.data["fparam"][frame], case.data["aparam"][frame]
+        expected = pot.eval(atoms.positions, atoms.cell[:], case.data["atype"], fparam=atoms.info["fparam"],
+                            aparam=atoms.info["aparam"])[0]  # fmt: skip
+        np.testing.assert_allclose(atoms.get_potential_energy(), expected[0, 0], rtol=1e-12)
+        atoms.get_forces()
+    assert pot.calls == 3
+
+
+@pytest.mark.parametrize("skin", [0.0, 0.3, 1.0])
+def test_skin_does_not_change_results(water, atoms, skin):
+    """A trajectory with a changing cell, against a new calculator at every step."""
+    random = np.random.default_rng(1)
+    pot = DeepPot(water.path, "numpy")
+    atoms.calc = DP(pot, skin=skin)
+    steps = 25
+    for step in range(steps):
+        atoms.positions += random.normal(scale=0.02, size=atoms.positions.shape)
+        if step % 5 == 4:
+            atoms.set_cell(atoms.cell[:] * (1 + random.normal(scale=2e-3)), scale_atoms=True)
+        if step == 12:
+            atoms.wrap()
+        fresh = pot.eval(atoms.positions, atoms.cell[:], water.data["atype"])
+        np.testing.assert_allclose(atoms.get_potential_energy(), fresh[0][0, 0], rtol=1e-13)
+        np.testing.assert_allclose(atoms.get_forces(), fresh[1][0], atol=1e-12)
+    searches = atoms.calc._pairs.searches
+    assert searches == steps if skin == 0.0 else 1 < searches < steps
+    if skin == 1.0:
+        assert searches < 5
+
+
+def test_one_calculator_for_several_structures(water):
+    calculator = DP(water.path, backend="numpy", skin=1.0)
+    for atoms in (
+        structure(water, 0),
+        structure(water, 1),
+        structure(water, 0)[:5],
+        structure(water, 0, periodic=False),
+    ):
+        atoms.calc = calculator
+        found = atoms.get_potential_energy()
+        fresh = atoms.copy()
+        fresh.calc = DP(water.path, backend="numpy")
+        assert found == pytest.approx(fresh.get_potential_energy(), rel=1e-13)
+
+
+def test_energy_is_conserved(water, atoms):
+    """NVE: the error of the total energy falls with the square of the time step."""
+
+    def worst_error(step):
+        moving = atoms.copy()
+        moving.calc = DP(water.path, backend="numpy")
+        thermal = np.sqrt(300 * units.kB / moving.get_masses())[:, None]
+        moving.set_velocities(np.random.default_rng(2).normal(size=(12, 3)) * thermal)
+        start = moving.get_total_energy()
+        errors = []
+        dynamics = VelocityVerlet(moving, timestep=step * units.fs)
+        dynamics.attach(lambda: errors.append(abs(moving.get_total_energy() - start)))
+        dynamics.run(int(40 / step))
+        assert np.ptp(moving.positions - atoms.positions) > 0.5
+        return max(errors)
+
+    coarse, fine = worst_error(1.0), worst_error(0.5)
+    assert coarse < 2e-3
+    assert fine < coarse / 3
+
+
+def test_elements(water, atoms):
+    atoms.calc = DP(water.path, backend="numpy", type_dict={"H": 1, "O": 0})
+    assert atoms.get_potential_energy() == pytest.approx(water.data["energy"][0, 0])
+    atoms.symbols[3] = "Na"
+    with pytest.raises(DataError, match=r"does not know the element 'Na'\. Known: H, O"):
+        atoms.get_potential_energy()
+
+
+def test_partly_periodic_is_refused(water, atoms):
+    atoms.calc = DP(water.path, backend="numpy")
+    atoms.pbc = [True, True, False]
+    with pytest.raises(DataError, match=r"pbc = \[True, True, False\]"):
+        atoms.get_potential_energy()
+
+
+def test_results_go_through_files(water, atoms, tmp_path):
+    atoms.calc = DP(water.path, backend="numpy")
+    atoms.get_forces()
+    for name in ("a.xyz", "a.traj"):
+        write(tmp_path / name, atoms)
+        again = read(tmp_path / name)
+        assert again.get_potential_energy() == pytest.approx(water.data["energy"][0, 0], rel=1e-7)
+        np.testing.assert_allclose(again.get_forces(), water.data["force"][0], atol=1e-7)
+
+
+def test_found_by_entry_point():
+    """Newer versions of ASE list the calculator; older ones do not read the group."""
+    (entry,) = (e for e in entry_points(group="ase.plugins") if e.value == "dp_core.ase_plugin")
+    found = list(entry.load().__ase_plugins__)
+    try:
+        from ase._4.plugins import plugins
+    except ImportError:
+        assert not found
+    else:
+        assert [(plugin.name, plugin.implementation) for plugin in found] == [("dp", DP)]
+        assert DP in [plugin.implementation for plugin in plugins.calculators]
