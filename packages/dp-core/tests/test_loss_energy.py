@@ -8,6 +8,7 @@ import numpy as np
 import pydantic
 import pytest
 
+from dp_core.backend import Optimizer, TrainState, get_backend, installed
 from dp_core.data import Frame
 from dp_core.losses.energy import EnergyLoss
 from dp_core.model_file import load_model
@@ -255,6 +256,35 @@ def test_gradient_is_that_of_the_loss(form):
     h = 1e-4
     numeric = (8 * (moved(h) - moved(-h)) - (moved(2 * h) - moved(-2 * h))) / (12 * h)
     assert sum(np.sum(slope[k] * direction[k]) for k in params) == pytest.approx(numeric, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", installed())
+@pytest.mark.parametrize("form", FORMS)
+def test_backends_agree(name, form):
+    backend, loss = get_backend(name), make_loss(**form)
+    labels = loss.labels(MODEL)
+    frames = make_frames(labels, (3, 2), missing={(0, "force")})
+    batch = with_prefactors(make(frames, labels), loss.prefactors(1.0))
+    (value, metrics), slope = numpy_step(loss, batch)
+    rounded = make(frames, labels, round_rows=backend.round_rows, round_slots=backend.round_slots)
+    function = loss_function(tree_map(backend.array, MODEL), loss)
+    run = backend.training(function, TrainState(trained_leaves(MODEL)), Optimizer())
+    stepped = run.step([with_prefactors(rounded, loss.prefactors(1.0))], 0.0)
+    assert stepped["loss"] == pytest.approx(float(value), rel=1e-9)
+    assert {k: stepped[k] for k in metrics} == pytest.approx({k: float(v) for k, v in metrics.items()}, rel=1e-9)
+    for path, first in run.state().moments["first"].items():  # a tenth of the gradient
+        np.testing.assert_allclose(first / 0.1, slope[path], rtol=0, atol=1e-9 * np.abs(slope[path]).max())
+
+
+def numpy_step(loss, batch):
+    """Loss and metrics, and the gradient."""
+    function = loss_function(MODEL, loss)
+
+    def total(params):
+        value, metrics = function(params, batch, gradient)
+        return value, (value, metrics)
+
+    return gradient(total, trained_leaves(MODEL))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from dp_core.data.frame import Label
 from dp_core.losses.energy_terms import TERMS
 from dp_core.module import Array
 from dp_core.outputs import Gradient, evaluate_atoms, hessian, reduce_energy
-from dp_core.schema.section import Section, option
+from dp_core.schema.section import Section, option, wrong
 
 if TYPE_CHECKING:
     from dp_core.training.batch import TrainingBatch
@@ -69,21 +69,19 @@ class EnergySettings(Section):
     def _consistent(self) -> EnergySettings:
         active = [t for t in TERMS if self.is_active(t)]
         if not active:
-            raise ValueError(
-                "all prefactors are zero, so there is nothing to train; give start_pref_e, start_pref_f, …"
-            )
+            raise wrong("start_pref_e", "and all other prefactors are zero, so there is nothing to train")
         if self.use_huber and self.loss_func == "mae":
-            raise ValueError(
-                'use_huber is true and loss_func is "mae"; Huber\'s loss belongs to "mse". Remove one of the two'
+            raise wrong(
+                "use_huber", 'is true, and loss_func is "mae"; Huber\'s loss belongs to "mse". Remove one of them'
             )
         if self.f_use_norm and not self.use_huber and self.loss_func != "mae":
-            raise ValueError('f_use_norm is true, which needs use_huber true or loss_func "mae"')
+            raise wrong("f_use_norm", 'is true, which needs use_huber true or loss_func "mae"')
         unfit = [f"start_pref_{t}" for t in ("pf", "gf", "h") if t in active]
         unfit += ["relative_f"] if self.relative_f is not None else []
         if self.use_huber and unfit:
-            raise ValueError(f"use_huber is true, which does not go with {', '.join(unfit)}. Remove one of them")
+            raise wrong("use_huber", f"is true, which does not go with {', '.join(unfit)}. Remove one of them")
         if "gf" in active and self.numb_generalized_coord < 1:
-            raise ValueError("start_pref_gf is given, which needs numb_generalized_coord: the number of coordinates")
+            raise wrong("numb_generalized_coord", "is 0, but start_pref_gf is given. Give the number of coordinates")
         return self
 
     def is_active(self, term: str) -> bool:
