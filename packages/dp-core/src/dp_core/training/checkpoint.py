@@ -197,10 +197,10 @@ class CheckpointFiles:
         """Keep the newest up to this step; files of later steps are of a run that this one replaces."""
         steps = self.steps()
         kept = [s for s in steps if s <= step][-self.keep :]
-        for other in steps:
-            if other not in kept:
-                with contextlib.suppress(OSError):
-                    (self.folder / self.path(other)).unlink()
+        here = self.folder / self.path(0).parent
+        unfinished = [*here.glob(f".{Path(self.prefix).name}-*{self.suffix}.*.tmp")]  # of runs that were killed
+        unfinished += self.folder.glob(f".{POINTER}.*.tmp")
+        remove([*(self.folder / self.path(other) for other in steps if other not in kept), *unfinished])
 
 
 def averaged_prefix(prefix: str) -> str:

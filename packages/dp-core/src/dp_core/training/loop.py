@@ -253,9 +253,9 @@ class Loop:
         checkpoint = checkpoint or self._checkpoint()
         with job.timeline.span("save"):
             try:
-                path = job.files.save(checkpoint)
                 if job.averaged_files and checkpoint.ema is not None:
                     job.averaged_files.save(checkpoint.averaged())
+                path = job.files.save(checkpoint)  # last, so that all files of the step are there if this one is
             except (DpError, OSError) as error:
                 raise FormatError(f"Step {self._step} cannot be saved: {error} {self._last_good()}") from error
         self._saved = path
