@@ -1,0 +1,172 @@
+"""check_model passes good models and finds what is wrong with broken ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dp_core.arrays import namespace
+from dp_core.model_file import load_model
+from dp_core.module import module, replace
+from dp_core.testing import ModelError, check_model
+
+
+GOOD = [
+    "se_e2_a_oneside",
+    "se_e2_a_twoside",
+    "se_e2_a_exclude_davg_zero",
+    "act_relu_linear",
+    "ener_fparam_aparam",
+    "ener_atom_ener",
+    "atom_exclude",
+    "pair_exclude_sea",
+    "sel_overflow_sea",
+    "float32",
+    "mixed_float32_float64",
+]
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_stored_models(golden, backend, name):
+    report = check_model(golden(name).path, backend, natoms=7)
+    report.raise_for_failures()
+    assert report.passed
+    assert not report.skipped
+    assert len(report.checks) >= 20
+
+
+def test_a_discontinuity_of_the_format_is_found(golden):
+    """Pairs excluded in the descriptor, with means that are not 0: empty slots count and excluded neighbours do not,
+    so that the energy jumps when one enters. The format defines it so."""
+    report = check_model(golden("se_e2_a_exclude").path)
+    assert [check.name for check in report.failures] == ["continuity at the cutoff"]
+
+
+@module
+class Broken:
+    """A model with a flaw added to the energy of every atom."""
+
+    inner: Any
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def __call__(self, table):
+        out = self.inner(table)
+        return out | {"energy": out["energy"] + out["mask"][:, None] * self.flaw(table)[:, None]}
+
+
+@module
+class WrongForce(Broken):
+    """An energy that the gradient does not see."""
+
+    def flaw(self, table):
+        vectors = getattr(table.vectors, "_value", table.vectors)
+        return 0.01 * np.sum(np.exp(-(vectors**2)), axis=(1, 2))
+
+
+@module
+class Jump(Broken):
+    """A neighbour counts the same at any distance."""
+
+    def flaw(self, table):
+        occupied = table.neighbor_types >= 0
+        return 0.001 * namespace(table.types).sum(occupied, axis=1)
+
+
+@module
+class Directed(Broken):
+    """The x axis is special; C2-smooth at the cutoff."""
+
+    def flaw(self, table):
+        xp = namespace(table.vectors)
+        x = table.vectors[:, :, 0]
+        r2 = xp.sum(table.vectors**2, axis=-1) / self.inner.descriptor.rcut**2
+        return 0.01 * xp.sum((1 - r2) ** 3 * x * x, axis=1)
+
+
+@module
+class FrameNumber(Broken):
+    """The place of a frame in the batch matters."""
+
+    def flaw(self, table):
+        return 0.01 * table.frame
+
+
+@module
+class RowNumber(Broken):
+    """The place of an atom in the table matters."""
+
+    def flaw(self, table):
+        return 0.001 * np.arange(len(table.types))
+
+
+@module
+class Restless(Broken):
+    """Changes itself when it is called."""
+
+    def flaw(self, table):
+        self.inner.out_bias[...] += 0.001
+        return 0.0 * table.frame
+
+
+@module
+class Forgetful(Broken):
+    """Writes single precision."""
+
+    def flaw(self, table):
+        return 0.0 * table.frame
+
+    def serialize(self):
+        data = self.inner.serialize()
+        data["@variables"]["out_bias"] = data["@variables"]["out_bias"].astype(np.float32)
+        return data
+
+
+@module
+class NotStandard(Broken):
+    """Uses what only NumPy has."""
+
+    def flaw(self, table):
+        return 0.0 * table.frame[..., None].flatten()
+
+
+@pytest.mark.parametrize(
+    ("flaw", "found"),
+    [
+        (WrongForce, {"force = -dE/dx", "virial = -dE/dstrain"}),
+        (Jump, {"continuity at the cutoff"}),
+        (Directed, {"rotation", "sums of atomic quantities"}),
+        (FrameNumber, {"frames together = alone"}),
+        (RowNumber, {"permutation", "supercell", "tables in parts = whole"}),
+        (Restless, {"model is left alone", "save and load .dp"}),
+        (Forgetful, {"save and load .dp", "save and load .yaml"}),
+        (NotStandard, {"array-API standard"}),
+    ],
+)
+def test_flaws_are_found(golden, flaw, found):
+    model = load_model(golden("se_e2_a_oneside").path)
+    report = check_model(flaw(model), natoms=5)
+    failed = {check.name for check in report.failures}
+    assert found <= failed
+    assert "translation" not in failed or flaw in (FrameNumber, Restless)
+    with pytest.raises(ModelError, match="The model fails:\nFAILED"):
+        report.raise_for_failures()
+    for name in found:
+        assert report[name].measured > 10 * report[name].tolerance
+        assert "FAILED" in str(report[name])
+        assert str(report[name]) in str(report)
+
+
+def test_an_exception_is_a_failed_check(golden):
+    model = load_model(golden("se_e2_a_oneside").path)
+    broken = replace(model, descriptor=replace(model.descriptor, axis_neuron="many"))
+    with pytest.raises(TypeError):
+        check_model(broken)
+    unsaved = Forgetful(model)
+    object.__setattr__(unsaved, "serialize", None)
+    check = check_model(unsaved, natoms=4)["save and load .dp"]
+    assert not check.passed
+    assert check.note.startswith("TypeError: 'NoneType' object is not callable")
