@@ -12,7 +12,6 @@ from dp_core.model_file import load_model
 from dp_core.module import module, replace
 from dp_core.testing import ModelError, check_model
 
-
 GOOD = [
     "se_e2_a_oneside",
     "se_e2_a_twoside",
