@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from dp_core import registry
+from dp_core.backend import CHECKPOINTS
 from dp_core.errors import FormatError
-from dp_core.format import dump_bytes, find_min_nbor_dist, load_bytes, read_document, write_document
+from dp_core.format import dump_bytes, find_min_nbor_dist, load_bytes, read_bytes, read_document, write_document
 from dp_core.module import replace
 
 #: The member of a frozen file, a zip archive or a folder, that holds its complete document.
@@ -32,6 +33,8 @@ def read_model_document(path: str | Path) -> dict[str, Any]:
         return read_document(inside)
     if path.is_file() and zipfile.is_zipfile(path):
         return load_bytes(_zip_member(path))
+    if path.suffix.lower() in CHECKPOINTS.values():
+        return load_bytes(read_bytes(path), str(path))
     return read_document(path)
 
 

@@ -76,12 +76,12 @@ def dump_bytes(document: Mapping[str, Any]) -> bytes:
     return _encode(".dp", document)
 
 
-def load_bytes(data: bytes) -> Document:
-    """The document of what ``dump_bytes`` returned; safe on any bytes. Raises FormatError."""
+def load_bytes(data: bytes, source: str = "The stored model document") -> Document:
+    """The document of what ``dump_bytes`` returned; safe on any bytes. Raises FormatError that names the source."""
     try:
         return _decode(".dp", data)
     except FormatError as error:
-        raise FormatError(f"The stored model document cannot be read: {error}.") from error
+        raise FormatError(f"{source} cannot be read: {error}.") from error
 
 
 def find_min_nbor_dist(document: Mapping[str, Any]) -> float | None:
