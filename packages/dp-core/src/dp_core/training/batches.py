@@ -27,6 +27,8 @@ class BatchSource:
     """Draws batches forever.
 
     make: from frames with their neighbours to what the loss takes.
+    part: (k, n) takes every n-th batch, the k-th of each n. Processes that train together take parts of the same
+        sequence, so the state of the sampler is the same in all of them.
     """
 
     def __init__(
@@ -36,13 +38,15 @@ class BatchSource:
         store: FrameStore,
         make: Callable[[Sequence[Item]], Any],
         timeline: Timeline,
+        part: tuple[int, int] = (0, 1),
     ):
         self.systems, self.sampler, self.store = systems, sampler, store
-        self._make, self._timeline = make, timeline
+        self._make, self._timeline, self._part = make, timeline, part
 
     def draw(self) -> Drawn:
         """The next batch. Raises DataError for damaged files and numbers that cannot be right."""
-        places = self.sampler.next()
+        rank, processes = self._part
+        places = [self.sampler.next() for _ in range(processes)][rank]
         state = self.sampler.state()
         with self._timeline.span("frames"):
             items = [self.store[place] for place in places]

@@ -49,6 +49,8 @@ class Job:
     start: Checkpoint
     """Where it starts: the initial model at step 0, or the checkpoint that it goes on from."""
     restarted: bool
+    rank: int
+    """Of this process among those that train together; only 0 shows and keeps things."""
     files: CheckpointFiles
     averaged_files: CheckpointFiles | None
     full: FullValidation | None
@@ -64,7 +66,8 @@ class Outcome:
 
     model: Any
     step: int
-    checkpoint: Path
+    checkpoint: Path | None
+    """Its file; None where another process keeps it."""
     seconds: float
 
 
@@ -77,6 +80,8 @@ class _Clock:
     shown: float = field(default_factory=perf_counter)
     shown_step: int = 0
     waited: float = 0.0
+    warm: tuple[float, int] | None = None
+    """Time and step of the first lap, which has also compiled and filled caches."""
 
     def lap(self, step: int, waited: float) -> tuple[float, int, float]:
         """Seconds, steps and share of waiting since the last lap."""
@@ -84,7 +89,15 @@ class _Clock:
         seconds, steps = now - self.shown, step - self.shown_step
         share = (waited - self.waited) / seconds if seconds else 0.0
         self.shown, self.shown_step, self.waited = now, step, waited
+        self.warm = self.warm or (now, step)
         return seconds, steps, share
+
+    def average(self, step: int) -> str:
+        """The mean time of a step after the first lap, in words; "" if there was none."""
+        if self.warm is None or step == self.warm[1]:
+            return ""
+        begin, first = self.warm
+        return f"average training time: {(perf_counter() - begin) / (step - first):.4f} s/batch"
 
     @property
     def total(self) -> float:
@@ -104,24 +117,19 @@ class Loop:
         self._interval = Mean(progress.get("interval"))
         self._clock = _Clock(progress.get("seconds", 0.0), shown_step=start.step)
         self._told_of_waiting = False
+        self._events: Events | None = None
         self._ema = start.ema if start.ema or not self._options.enable_ema else start.state.params
         self._run = job.backend.training(job.loss, start.state, job.optimizer, compiled=self._options.enable_compile)
 
     def run(self) -> Outcome:
         """Train to the last step. Raises NonFiniteError, TrainingInterruptedError, DataError, FormatError."""
-        job, options = self._job, self._options
+        job = self._job
         restart_step = job.start.step if job.restarted else None
         with ExitStack() as stack:
-            self._curve = LearningCurve(job.directory / options.disp_file, restart_step=restart_step)
-            stack.callback(self._curve.close)
-            self._events = self._open_events(restart_step)
-            stack.callback(self._events.close if self._events else lambda: None)
-            for full, key in ((job.full, "best"), (job.averaged_full, "averaged_best")):
-                if full:
-                    full.begin([(m, int(s)) for m, s in job.start.progress.get(key, [])], restart_step)
+            if job.rank == 0:
+                self._open(stack, restart_step)
             self._batches = Prefetcher(job.train.draw)
             stack.callback(self._batches.close)
-            stack.callback(job.timeline.write, job.directory / options.profiling_file)
             interrupt = stack.enter_context(Interrupt())
             self._reporter.notice(f"Start to train {job.num_steps} steps.")
             while self._step < job.num_steps:
@@ -130,12 +138,19 @@ class Loop:
                     self._leave(interrupt.received)
             return self._finish()
 
-    def _open_events(self, restart_step: int | None) -> Events | None:
-        o = self._options
-        if not o.tensorboard:
-            return None
-        folder = self._job.directory / o.tensorboard_log_dir
-        return Events(folder, o.tensorboard_freq, clipped=bool(o.gradient_max_norm), restart_step=restart_step)
+    def _open(self, stack: ExitStack, restart_step: int | None) -> None:
+        """Open all logs."""
+        job, o = self._job, self._options
+        self._curve = LearningCurve(job.directory / o.disp_file, restart_step=restart_step)
+        stack.callback(self._curve.close)
+        if o.tensorboard:
+            folder, clipped = job.directory / o.tensorboard_log_dir, bool(o.gradient_max_norm)
+            self._events = Events(folder, o.tensorboard_freq, clipped=clipped, restart_step=restart_step)
+            stack.callback(self._events.close)
+        for full, key in ((job.full, "best"), (job.averaged_full, "averaged_best")):
+            if full:
+                full.begin([(m, int(s)) for m, s in job.start.progress.get(key, [])], restart_step)
+        stack.callback(job.timeline.write, job.directory / o.profiling_file)
 
     def _one_step(self, step: int) -> None:
         job, options = self._job, self._options
@@ -149,6 +164,12 @@ class Loop:
             self._stop_non_finite(step, loss, norm, drawn)
         self._step, self._sampler = step, drawn[-1].sampler
         self._follow_average()
+        if job.rank == 0:
+            self._show_and_keep(metrics, loss, norm, rate)
+
+    def _show_and_keep(self, metrics: dict[str, float], loss: float, norm: float, rate: float) -> None:
+        """What follows a step, when it is due."""
+        job, options, step = self._job, self._options, self._step
         if self._events:
             self._events.step(step, metrics, loss, norm, rate)
         if options.disp_avg and options.disp_training:
@@ -264,8 +285,8 @@ class Loop:
 
     def _leave(self, number: int) -> None:
         name = signal.Signals(number).name
-        self._reporter.notice(f"{name}: saving after step {self._step}.")
-        if self._saved != self._job.files.path(self._step):
+        if self._job.rank == 0 and self._saved != self._job.files.path(self._step):
+            self._reporter.notice(f"{name}: saving after step {self._step}.")
             self._save()
         raise TrainingInterruptedError(
             f"Stopped by {name} after step {self._step} of {self._job.num_steps}. "
@@ -276,6 +297,8 @@ class Loop:
     def _finish(self) -> Outcome:
         """Save, change the bias if asked for, and say what there is."""
         job, options, begun = self._job, self._options, self._job.start
+        if job.rank > 0:
+            return Outcome(self._checkpoint().model, self._step, None, self._clock.total)
         if self._step == begun.step and job.restarted:
             self._reporter.notice(f"All {job.num_steps} steps are done already.")
             checkpoint = begun
@@ -288,10 +311,10 @@ class Loop:
             changed = replace(checkpoint, model=job.change_bias(checkpoint.model), progress=progress)
             checkpoint = self._save(changed)
         total = self._clock.total - self._clock.before
-        steps = self._step - begun.step
-        if options.time_training and steps > 0:
+        average = self._clock.average(self._step)
+        if options.time_training and average:
             share = self._batches.waited / total
-            self._reporter.notice(f"average training time: {total / steps:.4f} s/batch, waiting for data {share:.0%}")
+            self._reporter.notice(f"{average}, {share:.0%} of the time waiting for data")
         self._reporter.notice(f"Trained model has been saved to: {options.save_ckpt}")
         self._reporter.notice("finished training")
         self._reporter.notice(f"wall time: {total:.3f} s")

@@ -6,9 +6,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Protocol
 
 from dp_core.data import SystemRow
+
+#: Seconds between two lines about a long preparation.
+_PATIENCE = 5.0
 
 log = logging.getLogger("dp_core.training")
 
@@ -46,11 +50,30 @@ class Reporter(Protocol):
         """The errors at one step."""
 
 
+class SilentReporter:
+    """Says nothing: for processes that only help another one."""
+
+    def notice(self, text: str) -> None:
+        """Nothing."""
+
+    def warning(self, text: str) -> None:
+        """Nothing."""
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Nothing."""
+
+    def table(self, title: str, rows: Sequence[SystemRow]) -> None:
+        """Nothing."""
+
+    def display(self, shown: Display, *, timing: bool) -> None:
+        """Nothing."""
+
+
 class LogReporter:
     """Lines on the logger ``dp_core.training``, in the wording that scripts look for."""
 
     def __init__(self) -> None:
-        self._stage = ("", 0)
+        self._stage, self._said = "", 0.0
 
     def notice(self, text: str) -> None:
         """A line at level INFO."""
@@ -61,11 +84,13 @@ class LogReporter:
         log.warning(text)
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """A line at every tenth of a stage that has at least 100 parts."""
-        tenth = 10 * done // max(total, 1)
-        if total >= 100 and (stage, tenth) != self._stage:
+        """A line every few seconds."""
+        now = monotonic()
+        if stage != self._stage:
+            self._stage, self._said = stage, now
+        elif now - self._said > _PATIENCE:
+            self._said = now
             log.info("%s: %d of %d", stage, done, total)
-        self._stage = (stage, tenth)
 
     def table(self, title: str, rows: Sequence[SystemRow]) -> None:
         """The table, one line a system."""

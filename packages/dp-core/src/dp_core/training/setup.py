@@ -198,6 +198,7 @@ def source_for(
     budget: Budget,
     timeline: Timeline,
     warn: Callable[[str], None],
+    part: tuple[int, int] = (0, 1),
 ) -> BatchSource:
     """Batches of a data set, with all labels that the loss and the model want."""
     labels = loss.labels(model)
@@ -208,7 +209,7 @@ def source_for(
         frames, neighbors = [f for f, _ in items], [n for _, n in items]
         return make_batch(frames, neighbors, spec, labels, backend.round_rows, backend.round_slots)
 
-    return BatchSource(systems, sampler, store, make, timeline)
+    return BatchSource(systems, sampler, store, make, timeline, part)
 
 
 def length_of(settings: Input, sampler: Sampler) -> int:

@@ -27,7 +27,7 @@ from dp_core.training.frames import Budget, cache_limit
 from dp_core.training.initial import draw_seed, take_weights, with_seeds
 from dp_core.training.loop import Job, Loop
 from dp_core.training.places import check_writable
-from dp_core.training.reporter import LogReporter, Reporter
+from dp_core.training.reporter import LogReporter, Reporter, SilentReporter
 from dp_core.training.restart import check_restart
 from dp_core.training.timeline import Timeline
 
@@ -40,7 +40,7 @@ class TrainResult:
     """The trained model, NumPy leaves."""
     step: int = 0
     checkpoint: Path | None = None
-    """Its file."""
+    """Its file; None in processes that leave it to another one."""
     seconds: float = 0.0
     summary: Summary | None = None
 
@@ -60,11 +60,21 @@ class _Start:
     """Everything before the first step."""
 
     def __init__(self, settings: Input, begin: _Begin, backend: str, folder: Path, reporter: Reporter):
-        self.settings, self.begin, self.folder, self.reporter = settings, begin, folder, reporter
+        self.settings, self.begin, self.folder = settings, begin, folder
         self.name, self.backend = backend, get_backend(backend)
+        # a backend that knows no other processes is alone
+        self.rank: int = getattr(self.backend, "rank", 0)
+        self.processes: int = getattr(self.backend, "world_size", 1)
+        self.write = begin.write and self.rank == 0
+        self.reporter = reporter if self.rank == 0 else SilentReporter()
         self.before, self.source = self._checkpoint()
-        seed = settings.training.seed
-        self.seed: int = self.before.progress["seed"] if self.before else draw_seed() if seed is None else seed
+        self.seed: int = self.before.progress["seed"] if self.before else self._first_seed()
+
+    def _first_seed(self) -> int:
+        seed = self.settings.training.seed
+        if seed is None and self.processes > 1:
+            raise ConfigError("Give training/seed: processes that train together must start from the same numbers.")
+        return draw_seed() if seed is None else seed
 
     def _checkpoint(self) -> tuple[Checkpoint | None, str]:
         if self.begin.restart is None:
@@ -81,7 +91,7 @@ class _Start:
         schedule = build_schedule(settings.learning_rate, num_steps)
         loss = registry.lookup("loss", settings.loss.type).from_settings(settings.loss, schedule.start_lr)
         fields = setup.files_of(settings, self.folder, self.name, num_steps)
-        check_writable(self._files(fields), make=self.begin.write)
+        check_writable(self._files(fields), make=self.write)
         if self.before:
             for sentence in check_restart(self.before, self.source, settings, data.summary(), num_steps):
                 self.reporter.notice(sentence)
@@ -98,7 +108,7 @@ class _Start:
         job = Job(
             settings=settings, directory=self.folder, backend=self.backend, optimizer=setup.optimizer_of(settings),
             schedule=schedule, num_steps=num_steps, train=sources[0], valid=sources[1], start=start,
-            restarted=self.before is not None, timeline=timeline, **fields,
+            restarted=self.before is not None, rank=self.rank, timeline=timeline, **fields,
             **setup.functions_of(start.model, loss, self.backend),
             change_bias=lambda model: setup.changed_bias(model, settings, data, self.backend, self.reporter),
         )  # fmt: skip
@@ -113,7 +123,7 @@ class _Start:
         model = replace_fields(setup.init_model(settings, data.type_map), min_nbor_dist=nearest)
         if self.begin.weights is None:
             return setup.measured(
-                model, self.settings, data, self.folder, write=self.begin.write, reporter=self.reporter
+                model, self.settings, data, self.folder, write=self.write, reporter=self.reporter
             ), settings
         path = self._weights_file(self.begin.weights)
         source = load_model(path)
@@ -146,7 +156,8 @@ class _Start:
         common: dict[str, Any] = {
             "budget": Budget(cache_limit()), "timeline": timeline, "warn": self.reporter.warning,
         }  # fmt: skip
-        train = setup.source_for(data.training, sampler, start.model, loss, self.backend, **common)
+        part = (self.rank, self.processes)
+        train = setup.source_for(data.training, sampler, start.model, loss, self.backend, part=part, **common)
         setup.restored(train, start.progress.get("sampler"))
         section = self.settings.training.validation_data
         if section is None or data.validation is None:
@@ -208,12 +219,14 @@ def train(
         reporter.notice(notice)
     weights = init_model if init_model is not None else init_frz_model
     begin = _Begin(restart, weights, force_load, skip_neighbor_stat, write=not dry_run)
-    job, resolved = _Start(settings, begin, backend, folder, reporter).prepare()
+    start = _Start(settings, begin, backend, folder, reporter)
+    job, resolved = start.prepare()
     if dry_run:
         return TrainResult(summary=summarize(job, backend))
-    _write_json(folder / output, resolved.to_document())
-    _write_json(folder / "input_v2_compat.json", settings.upgraded)
-    outcome = Loop(job, reporter).run()
+    if job.rank == 0:
+        _write_json(folder / output, resolved.to_document())
+        _write_json(folder / "input_v2_compat.json", settings.upgraded)
+    outcome = Loop(job, start.reporter).run()
     return TrainResult(outcome.model, outcome.step, outcome.checkpoint, outcome.seconds)
 
 
