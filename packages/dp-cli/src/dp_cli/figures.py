@@ -55,6 +55,8 @@ class Curve:
 def read_curve(path: Path) -> Curve:
     """A table such as ``lcurve.out``, or that in a folder. Raises DataError if it is none."""
     path = path / "lcurve.out" if path.is_dir() else path
+    if not path.is_file():
+        raise DataError(f"There is no learning curve {path}. Give the file, or the folder of a training.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # an empty file is only a warning

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ COMMENT = "_comment"
 
 #: Passes over the data that a run makes, and the limits of its length in steps.
 _EPOCHS, _SHORTEST, _LONGEST = 400, 20_000, 1_000_000
+
+#: Names of systems that are meant for validation.
+_VALIDATION = re.compile(r"(^|[/_.-])(valid(ation)?|val|test)([/_.-]|$)", re.IGNORECASE)
 
 #: One of so many systems is kept for validation.
 _HELD_OUT = 10
@@ -31,11 +35,11 @@ class FirstInput:
 
 def first_input(paths: Sequence[str]) -> FirstInput:
     """Look at data sets and choose settings. Raises DataError for data that cannot be opened."""
-    from dp_core.data import Sampler, open_systems
+    from dp_core.data import COMMON_LABELS, Sampler, open_systems
 
     systems = open_systems(paths)
     type_map = list(systems[0].type_map)
-    labels = frozenset().union(*(s.available() for s in systems))
+    labels = frozenset().union(*(s.available() for s in systems)) & {label.key for label in COMMON_LABELS}
     frames = sum(s.nframes for s in systems)
     training, validation, why = _split(paths, systems)
     steps = _steps(Sampler(systems).batches_per_epoch)
@@ -118,6 +122,9 @@ def _loss(labels: frozenset[str]) -> dict[str, Any]:
 def _split(paths: Sequence[str], systems: Sequence[System]) -> tuple[list[str], list[str], str]:
     """Paths for training and for validation, and a comment about the choice."""
     names = [s.name for s in systems]
+    held = [name for name in names if _VALIDATION.search(name)]
+    if 0 < len(held) < len(names):
+        return [n for n in names if n not in held], held, "the systems that are called so, not trained on"
     if len(names) >= _HELD_OUT // 2:
         held = names[_HELD_OUT // 2 :: _HELD_OUT] or names[-1:]
         return [n for n in names if n not in held], held, f"one of {_HELD_OUT} systems, not trained on"

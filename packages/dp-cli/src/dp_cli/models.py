@@ -89,7 +89,7 @@ def check_same(source: DeepPot, path: Path, target: str) -> None:
     with DeepPot(path, None if frozen_for(str(path)) else "numpy") as made:
         found = difference(source, made)
         name = made.backend_name
-    log.info(f"Largest difference between {source.backend_name} and {name} on sample structures: {found}")
+    log.info(f"Largest difference of {target} ({name}) from its source ({source.backend_name}): {found}")
     limit = EXACT if _is_double(source) else ROUGH
     if not found.relative <= limit:
         raise BackendError(

@@ -21,19 +21,22 @@ def open_chosen(
 ) -> list[System]:
     """The systems that one of the options names; without any, those in the working directory.
 
-    Raises DataError or ConfigError if there are none, BadParameter if several options are given.
+    Raises DataError or ConfigError if there are none.
     """
     from dp_core.data import open_systems
 
-    options = {"-s/--system": system, "-f/--datafile": datafile, "--train-data": train_data, "--valid-data": valid_data}
-    given = [name for name, value in options.items() if value is not None]
-    if len(given) > 1:
-        raise typer.BadParameter(f"{' and '.join(given)} exclude each other; give one of them")
     if datafile is not None:
         return open_systems(_lines(datafile), type_map)
     if train_data is not None or valid_data is not None:
         return _of_input(train_data or valid_data or "", "training" if train_data else "validation", type_map)
     return open_systems(system if system is not None else ".", type_map)
+
+
+def only_one(**options: object) -> None:
+    """Raise BadParameter if several of the options are given; names as in Python."""
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    if len(given) > 1:
+        raise typer.BadParameter(f"{' and '.join(given)} exclude each other; give one of them")
 
 
 def _lines(datafile: str) -> list[str]:

@@ -13,7 +13,7 @@ import typer
 from dp_cli.log import start_logging
 from dp_cli.options import Head, LogLevel, LogPath, State, frozen_for, refuse_head
 from dp_cli.screen import progress
-from dp_cli.systems import open_chosen
+from dp_cli.systems import only_one, open_chosen
 
 if TYPE_CHECKING:
     from dp_core.data import Frame, Label, System
@@ -56,8 +56,7 @@ def command(
 
     start_logging(log_level, log_path)
     refuse_head(head)
-    if bias_value and (system is not None or datafile is not None):
-        raise typer.BadParameter("-b/--bias-value needs no data; leave -s and -f out")
+    only_one(system=system, datafile=datafile, bias_value=bias_value or None)
     state: State = context.obj
     path = Path(state.model_file(source))
     target = Path(output) if output is not None else path.with_name(f"{path.stem}_updated{path.suffix}")

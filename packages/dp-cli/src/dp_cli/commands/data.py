@@ -27,7 +27,7 @@ _COLORS = {"error": "red", "warning": "yellow", "notice": "blue"}
 
 @app.command()
 def check(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Data sets, or folders to search.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Data sets, or folders to search.")],
     type_map: TypeMap = None,
     log_level: LogLevel = "INFO",
     log_path: LogPath = None,
@@ -50,8 +50,11 @@ def check(
 
 
 def _print_systems(systems: list[SystemReport]) -> None:
+    from dp_core.data import COMMON_LABELS
+
     if not systems:
         return
+    known = {label.key for label in COMMON_LABELS}
     head = ("system", "frames", "atoms", "elements", "cell", "energy eV/atom", "force eV/Å rms, max",
             "virial eV", "Å³/atom", "closest Å", "labels")  # fmt: skip
     rows = [
@@ -66,7 +69,7 @@ def _print_systems(systems: list[SystemReport]) -> None:
             _span(s.virial),
             _span(s.volume_per_atom),
             "–" if s.closest is None else f"{s.closest.distance:.3f}",
-            " ".join(s.labels),
+            " ".join(name for name in s.labels if name in known),
         )
         for s in systems
     ]
@@ -89,7 +92,7 @@ def _verdict(report: DataReport) -> str:
 
 @app.command()
 def convert(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Files that ASE reads, or data sets.")],
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="Files that ASE reads, or data sets.")],
     target: Annotated[str, typer.Argument(metavar="FOLDER", help="Folder for the deepmd/npy systems.")],
     type_map: TypeMap = None,
     key: Annotated[

@@ -11,7 +11,7 @@ import typer
 from dp_cli.log import start_logging
 from dp_cli.options import Head, LogLevel, LogPath, refuse_head
 from dp_cli.screen import progress
-from dp_cli.systems import open_chosen
+from dp_cli.systems import only_one, open_chosen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +51,7 @@ def command(
 
     start_logging(log_level, log_path)
     refuse_head(head)
+    only_one(system=system, datafile=datafile)
     with context.obj.potential(model) as potential:
         systems = open_chosen(potential.get_type_map(), system, datafile)
         folder = _folder(output)

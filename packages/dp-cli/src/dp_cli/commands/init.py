@@ -12,7 +12,7 @@ from dp_cli.options import LogLevel, LogPath
 
 
 def command(
-    paths: Annotated[list[str], typer.Argument(metavar="DATA...", help="Data sets, or folders to search.")],
+    paths: Annotated[list[str], typer.Argument(metavar="DATA", help="Data sets, or folders to search.")],
     output: Annotated[
         str, typer.Option("-o", "--output", help="Input file to write: .json, or .yaml with comments.")
     ] = "input.json",

@@ -10,7 +10,7 @@ import typer
 from dp_cli.log import start_logging
 from dp_cli.options import LogLevel, LogPath, State
 from dp_cli.screen import progress
-from dp_cli.systems import open_chosen
+from dp_cli.systems import only_one, open_chosen
 
 if TYPE_CHECKING:
     from dp_core.data.frame import Floats
@@ -20,7 +20,7 @@ def command(
     context: typer.Context,
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILE...]", help="Learning curves or folders of trainings; or a prefix of dp test -d."),
+        typer.Argument(metavar="FILE", help="Learning curves or folders of trainings; or a prefix of dp test -d."),
     ] = None,
     model: Annotated[str | None, typer.Option("-m", "--model", help="Draw the parity of this model on data.")] = None,
     system: Annotated[
@@ -52,6 +52,7 @@ def command(
     from dp_cli.files import check_folder
 
     start_logging(log_level, log_path)
+    only_one(system=system, datafile=datafile)
     if model is not None and sources:
         raise typer.BadParameter("give either files to draw, or a model with -m")
     if model is None and (system is not None or datafile is not None):

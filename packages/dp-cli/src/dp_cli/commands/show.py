@@ -31,7 +31,7 @@ ATTRIBUTES = (
 def command(
     context: typer.Context,
     model: Annotated[str, typer.Argument(metavar="INPUT", help="Model file or checkpoint.")],
-    attributes: Annotated[list[str], typer.Argument(metavar="ATTR...", help="What to show.")],
+    attributes: Annotated[list[str], typer.Argument(metavar="ATTR", help="What to show.")],
     log_level: LogLevel = "INFO",
     log_path: LogPath = None,
 ) -> None:

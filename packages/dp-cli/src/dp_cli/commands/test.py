@@ -11,7 +11,7 @@ import typer
 from dp_cli.log import start_logging
 from dp_cli.options import Head, LogLevel, LogPath, SetPrefix, State, refuse_head
 from dp_cli.screen import progress
-from dp_cli.systems import open_chosen
+from dp_cli.systems import only_one, open_chosen
 
 if TYPE_CHECKING:
     from dp_cli.accuracy import Accuracy
@@ -59,6 +59,7 @@ def command(
 
     start_logging(log_level, log_path)
     refuse_head(head)
+    only_one(system=system, datafile=datafile, train_data=train_data, valid_data=valid_data)
     if set_prefix is not None:
         log.warning("-S/--set-prefix has no effect: all sets of a system are read.")
     state: State = context.obj

@@ -10,6 +10,7 @@ import typer
 
 from dp_cli.log import start_logging
 from dp_cli.options import LogLevel, LogPath, State, refuse
+from dp_cli.systems import only_one
 
 if TYPE_CHECKING:
     from dp_core.data import SystemRow
@@ -51,10 +52,7 @@ def command(
     from dp_core.training import train as run
 
     start_logging(log_level, log_path)
-    starts = {"--init-model": init_model, "--restart": restart, "--init-frz-model": init_frz_model}
-    given = [name for name, value in starts.items() if value is not None]
-    if len(given) > 1:
-        raise typer.BadParameter(f"{' and '.join(given)} exclude each other; give one of them")
+    only_one(init_model=init_model, restart=restart, init_frz_model=init_frz_model)
     reason = "fine-tuning is not part of this version; --init-frz-model starts from the weights of a model"
     refuse("-t/--finetune", finetune, reason)
     refuse("--use-pretrain-script", use_pretrain_script, reason)
