@@ -6,9 +6,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import dpdata
+import dpdata  # type: ignore[import-not-found]
 import numpy as np
-from dpdata.driver import Driver
+from dpdata.driver import Driver  # type: ignore[import-not-found]
 
 from dp_core.errors import DataError, nearest
 from dp_core.inference import DeepPot

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dp_core.backend import SUFFIXES, Backend, Evaluator, backend_of, default_backend, get_backend
+from dp_core.backend import SUFFIXES, Backend, Evaluator, default_backend, get_backend
 from dp_core.errors import BackendError, ConfigError, DataError
 from dp_core.model_file import load_model, model_document
 from dp_core.module import is_array
@@ -381,8 +381,8 @@ def _repeated(name: str, given: ArrayLike, width: int, sizes: Mapping[str, tuple
 
 def _frozen_for(path: str | Path) -> str | None:
     """The backend that a frozen file was made for; None for documents and checkpoints."""
-    name = backend_of(path)
-    return name if name != "numpy" and str(path).lower().endswith(SUFFIXES[name]) else None
+    name = str(path).lower()
+    return next((b for b, suffixes in SUFFIXES.items() if b != "numpy" and name.endswith(suffixes)), None)
 
 
 def _table_rows(auto_batch_size: bool | int, backend: Backend) -> int:

@@ -469,7 +469,7 @@ def _other_backend(name: str) -> Callable[[_Bench], float]:
 
 def _array_api(b: _Bench) -> float:
     """The model in arrays that allow nothing beyond the array-API standard, without derivatives."""
-    import array_api_strict
+    import array_api_strict  # type: ignore[import-not-found]
 
     model = b.dp.get_model()
     spec = model.neighbor_spec
