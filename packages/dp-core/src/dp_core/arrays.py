@@ -73,6 +73,9 @@ def split(x: Array, counts: Sequence[Any], axis: int = 0) -> list[Array]:
     """Cut x into consecutive blocks of the given sizes along an axis (0 or 1)."""
     if len(counts) == 1:
         return [x]
+    native = _native(namespace(x), "split")
+    if native:
+        return list(native(x, counts, axis))
     blocks, start = [], 0
     for count in counts:
         part = slice(start, start + count)

@@ -17,5 +17,9 @@ def segment_sum(x: Tensor, segments: Tensor, count: int) -> Tensor:
 
 
 arrays.provide(
-    compat.__name__, segment_sum=segment_sum, softplus=torch.nn.functional.softplus, embedding_sum=embedding_sum
+    compat.__name__,
+    segment_sum=segment_sum,
+    split=lambda x, counts, axis: torch.split(x, list(counts), axis),
+    softplus=torch.nn.functional.softplus,
+    embedding_sum=embedding_sum,
 )

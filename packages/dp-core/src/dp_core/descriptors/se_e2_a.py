@@ -279,9 +279,10 @@ def _with_all_slots(table: Neighborhood, sel: Sequence[int]) -> Neighborhood:
     def widen(x: Array, fill: float) -> Array:
         xp = namespace(x)
         blocks = []
-        for block, have, want in zip(arrays.split(x, table.slot_counts, axis=1), table.slot_counts, sel, strict=True):
-            rest = (arrays.shape(x)[0], want - have, *arrays.shape(x)[2:])
-            blocks.append(xp.concat([block, xp.full(rest, fill, dtype=x.dtype)], axis=1))
+        for block, count in zip(arrays.split(x, table.slot_counts, axis=1), sel, strict=True):
+            rest = (arrays.shape(x)[0], count, *arrays.shape(x)[2:])
+            empty = xp.broadcast_to(arrays.constant(fill, like=x), rest)
+            blocks.append(xp.concat([block, empty], axis=1)[:, :count])
         return arrays.concat(blocks, axis=1)
 
     return replace(

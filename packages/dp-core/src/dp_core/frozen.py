@@ -1,0 +1,147 @@
+"""The graph in a frozen file: its inputs and outputs, the same for all models and backends, and the record beside it.
+
+Inputs, in this order (n rows, K slots, F frames):
+
+========================  =========  =====================================================================
+``vectors``               (n, K, 3)  float64, r_j − r_i in Å; 0 in an empty slot
+``index``                 (n, K)     int64, row of the neighbour; −1 in an empty slot
+``types``                 (n,)       int64, −1 for a padding row
+``neighbor_types``        (n, K)     int64, −1 in an empty slot
+``frame``                 (n,)       int64, the frame that the row belongs to
+``fparam``                (F, d)     float64, d = ``numb_fparam``, which may be 0
+``aparam``                (n, d)     float64, d = ``numb_aparam``, which may be 0
+``rows_0``, ``rows_1`` …  (count,)   int64, one for each block of rows; only their lengths count
+``slots_0``, …            (count,)   int64, one for each block of slots; only their lengths count
+========================  =========  =====================================================================
+
+There are as many blocks of rows and of slots as the record says (``blocks``): one, or one for each type. Outputs are
+those of every atom in the order of the record, ``mask`` and ``gradient`` last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from dp_core import arrays
+from dp_core.errors import DataError
+from dp_core.module import Array, replace, trained_leaves
+from dp_core.neighbors import Neighborhood
+from dp_core.outputs import Gradient, evaluate_atoms
+
+#: The member of a frozen file that holds the record, as JSON.
+RECORD = "capabilities.json"
+
+_FIXED = ("vectors", "index", "types", "neighbor_types", "frame", "fparam", "aparam")
+
+
+def capabilities(model: Any) -> dict[str, Any]:
+    """What a program must know to use a frozen model: the record, of plain JSON values."""
+    spec, output, fitting = model.neighbor_spec, model.output, model.fitting
+    size = max(1, int(np.prod(output.shape)))
+    blocks = [f"{kind}_{k}" for kind in ("rows", "slots") for k in range(spec.blocks)]
+    return {
+        "version": 1,
+        "type_map": list(model.type_map),
+        "rcut": spec.rcut,
+        "sel": list(spec.sel),
+        "by_type": spec.by_type,
+        "blocks": spec.blocks,
+        "exclude_pairs": sorted(list(pair) for pair in spec.exclude),
+        "message_passing": bool(model.descriptor.message_passing),
+        "precision": min((str(leaf.dtype) for leaf in trained_leaves(model).values()), default="float64"),
+        "numb_fparam": fitting.numb_fparam,
+        "numb_aparam": fitting.numb_aparam,
+        "default_fparam": None if fitting.default_fparam is None else list(fitting.default_fparam),
+        "inputs": [*_FIXED, *blocks],
+        "outputs": [
+            {
+                "name": output.name,
+                "shape": ["n", size],
+                "unit": output.unit,
+                "reducible": output.reducible,
+                "differentiable": output.differentiable,
+            },
+            {"name": "mask", "shape": ["n"], "unit": "1", "reducible": False, "differentiable": False},
+            {"name": "gradient", "shape": ["n", "K", 3], "unit": "eV/Å", "reducible": False, "differentiable": False},
+        ],
+    }
+
+
+def graph(model: Any, gradient: Gradient) -> Callable[..., tuple[Array, ...]]:
+    """The function to be frozen: the inputs in order -> the outputs in order."""
+    record = capabilities(model)
+    blocks = record["blocks"]
+    names = [output["name"] for output in record["outputs"]]
+
+    def evaluate(*inputs: Array) -> tuple[Array, ...]:
+        table = dict(zip(_FIXED, inputs, strict=False))
+        counts = tuple(arrays.shape(x)[0] for x in inputs[len(_FIXED) :])
+        for key in ("fparam", "aparam"):
+            if not record[f"numb_{key}"]:
+                table[key] = None
+        out = evaluate_atoms(
+            model, Neighborhood(**table, row_counts=counts[:blocks], slot_counts=counts[blocks:]), gradient
+        )
+        return tuple(out[name] for name in names)
+
+    return evaluate
+
+
+def graph_inputs(table: Neighborhood, record: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The inputs of a frozen graph by name, in order, from a table of NumPy arrays.
+
+    Raises DataError where parameters are missing that have no default.
+    """
+    nframes = int(table.frame.max(initial=0)) + 1
+    inputs = {name: getattr(table, name) for name in _FIXED}
+    for key, count in (("fparam", nframes), ("aparam", len(table.types))):
+        if not record[f"numb_{key}"]:
+            inputs[key] = np.zeros((count, 0))
+        elif inputs[key] is None:
+            default = record.get(f"default_{key}")
+            if default is None:
+                raise DataError(f"The model needs {record[f'numb_{key}']} numbers of {key}; none were given.")
+            inputs[key] = np.tile(np.asarray(default, np.float64), (count, 1))
+    for kind, counts in (("rows", table.row_counts), ("slots", table.slot_counts)):
+        inputs |= {f"{kind}_{k}": np.arange(count) for k, count in enumerate(counts)}
+    return inputs
+
+
+def sample_table(model: Any) -> Neighborhood:
+    """A table to trace a model with; its sizes are all different. They may exceed sel."""
+    spec, fitting = model.neighbor_spec, model.fitting
+    random = np.random.default_rng(0)
+    sizes = iter((11, 13, 17, 19, 23, *range(25, 1000)))
+    rows, slots = ([next(sizes) for _ in range(spec.blocks)] for _ in range(2))
+    n, width, nframes = sum(rows), sum(slots), 7
+    return Neighborhood(
+        vectors=random.uniform(0.2, 0.5, (n, width, 3)) * spec.rcut,
+        index=random.integers(0, n, (n, width)),
+        types=np.repeat(np.arange(spec.blocks), rows),
+        neighbor_types=np.tile(np.repeat(np.arange(spec.blocks), slots), (n, 1)),
+        frame=np.arange(n) % nframes,
+        fparam=random.normal(size=(nframes, fitting.numb_fparam)) if fitting.numb_fparam else None,
+        aparam=random.normal(size=(n, fitting.numb_aparam)) if fitting.numb_aparam else None,
+        row_counts=tuple(rows),
+        slot_counts=tuple(slots),
+    )
+
+
+def smaller_table(table: Neighborhood) -> Neighborhood:
+    """The table without the last row and slot of each block: other sizes, to check a frozen graph with."""
+    rows, slots = (
+        np.concatenate([np.arange(end - count, end - 1) for count, end in zip(counts, np.cumsum(counts), strict=True)])
+        for counts in (table.row_counts, table.slot_counts)
+    )
+    cut = {name: getattr(table, name)[rows][:, slots] for name in ("vectors", "index", "neighbor_types")}
+    cut |= {name: getattr(table, name)[rows] for name in ("types", "frame")}
+    return replace(
+        table,
+        **cut | {"index": cut["index"] % len(rows)},
+        aparam=None if table.aparam is None else table.aparam[rows],
+        row_counts=tuple(c - 1 for c in table.row_counts),
+        slot_counts=tuple(c - 1 for c in table.slot_counts),
+    )

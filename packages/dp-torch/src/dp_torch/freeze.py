@@ -1,0 +1,234 @@
+"""Frozen files: a model traced to a graph of plain PyTorch operators, as TorchScript (.pth) or compiled (.pt2)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from dp_core import frozen
+from dp_core.errors import BackendError, FormatError
+from dp_core.model_file import MEMBER
+from dp_core.module import replace, tree_map
+from dp_core.neighbors import Neighborhood
+from dp_core.outputs import evaluate_atoms
+from dp_torch.autodiff import gradient
+
+_NEWEST = 1  # version of the record that this program understands
+_SLOTS = 6000  # slots of a table that are evaluated together on a CPU
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the framework's remarks about its own future."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+def trace(model: Any, inputs: Mapping[str, Tensor]) -> fx.GraphModule:
+    """The graph of a model with tensor leaves, all sizes left open. Its arguments have the names of the inputs."""
+    from torch.fx.experimental import _config as shapes
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    function = frozen.graph(model, gradient)
+
+    def evaluate(*args: Tensor) -> tuple[Tensor, ...]:
+        with torch.no_grad():
+            return function(*args)
+
+    # sizes that are equal here may differ later
+    with _quiet(), shapes.patch(use_duck_shape=False):
+        graph = make_fx(evaluate, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*inputs.values())
+    placeholders = [node for node in graph.graph.nodes if node.op == "placeholder"]
+    for node, name in zip(placeholders, inputs, strict=True):
+        node.name = node.target = name
+    _fold_constants(graph)
+    return graph
+
+
+def _fold_constants(graph: fx.GraphModule) -> None:
+    """Compute once what does not depend on the inputs."""
+    values: dict[fx.Node, Any] = {}
+    for node in graph.graph.nodes:
+        if node.op == "get_attr":
+            values[node] = getattr(graph, str(node.target))
+        elif node.op == "call_function" and _pure(node) and all(n in values for n in node.all_input_nodes):
+            args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
+            values[node] = node.target(*args, **kwargs)
+    for k, (node, value) in enumerate(values.items()):
+        if node.op == "get_attr" or not isinstance(value, Tensor) or all(user in values for user in node.users):
+            continue
+        name = f"folded_{k}"
+        graph.register_buffer(name, value.detach().clone().contiguous())
+        with graph.graph.inserting_before(node):
+            node.replace_all_uses_with(graph.graph.get_attr(name))
+    graph.graph.eliminate_dead_code()
+    graph.delete_all_unused_submodules()
+    graph.recompile()
+
+
+def _pure(node: fx.Node) -> bool:
+    """Whether a node reads tensors only and changes none."""
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and not schema.is_mutable and bool(node.all_input_nodes)
+
+
+def _scripted(graph: fx.GraphModule) -> Any:
+    """The graph as TorchScript, which knows operators by their name without the overload."""
+    for node in graph.graph.nodes:
+        if node.op != "call_function":
+            continue
+        if node.target is torch.ops.aten.sym_size.int:
+            node.target = torch.ops.aten.size
+        elif node.target is torch.ops.aten.sym_numel.default:
+            node.target = torch.ops.aten.numel
+        elif node.target is torch.ops.aten._to_copy.default:
+            node.target = torch.ops.aten.to
+            node.kwargs = {"dtype": node.kwargs["dtype"]}
+        elif isinstance(node.target, torch._ops.OpOverload):
+            node.target = node.target.overloadpacket
+        node.kwargs = {k: v.type if isinstance(v, torch.device) else v for k, v in node.kwargs.items()}
+    graph.recompile()
+    return torch.jit.script(graph)
+
+
+def _write_pth(graph: fx.GraphModule, members: Mapping[str, bytes], path: Path) -> None:
+    torch.jit.save(_scripted(graph), str(path), _extra_files=dict(members))
+
+
+def _write_pt2(graph: fx.GraphModule, inputs: Sequence[Tensor], members: Mapping[str, bytes], path: Path) -> None:
+    if not shutil.which(os.environ.get("CXX", "g++")):
+        raise BackendError(
+            "A .pt2 file is compiled code, and there is no C++ compiler here. Install g++ (Debian: apt-get install "
+            "g++), name another one in the environment variable CXX, or freeze to .pth, which needs none."
+        )
+    from torch.export import Dim, export
+
+    sizes = tuple(dict.fromkeys(range(x.dim()), Dim.DYNAMIC) for x in inputs)
+    # widths of vectors and parameters are those of the model
+    sizes[0][2] = sizes[5][1] = sizes[6][1] = Dim.STATIC
+    exported = export(graph, tuple(inputs), dynamic_shapes=sizes, strict=False)
+    torch._inductor.aoti_compile_and_package(exported, package_path=str(path))
+    with zipfile.ZipFile(path, "a") as archive:
+        folder = archive.namelist()[0].split("/", 1)[0]
+        for name, content in members.items():
+            archive.writestr(f"{folder}/dp/{name}", content)
+
+
+def freeze(model: Any, document: bytes, path: Path, to_tensor: Callable[[np.ndarray], Tensor]) -> None:
+    """Write a frozen file; ``.pt2`` by its suffix, else ``.pth``. model: the tree with NumPy leaves."""
+    record = frozen.capabilities(model)
+    sample = frozen.sample_table(model)
+    inputs = {name: to_tensor(x) for name, x in frozen.graph_inputs(sample, record).items()}
+    tree = tree_map(to_tensor, model)
+    graph = trace(tree, inputs)
+    members = {MEMBER: document, frozen.RECORD: json.dumps(record, indent=1).encode()}
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".freeze-") as folder, _quiet():
+        made = Path(folder) / path.name
+        if path.suffix == ".pt2":
+            _write_pt2(graph, list(inputs.values()), members, made)
+        else:
+            _write_pth(graph, members, made)
+        _check(load(made, to_tensor), tree, frozen.smaller_table(sample), to_tensor)
+        os.replace(made, path)
+
+
+def _check(
+    evaluate: Callable[[Neighborhood], dict[str, np.ndarray]],
+    model: Any,
+    table: Neighborhood,
+    to_tensor: Callable[[np.ndarray], Tensor],
+) -> None:
+    """Compare the frozen graph with the model on a table of sizes that it was not traced with."""
+    with torch.no_grad():
+        expected = evaluate_atoms(model, tree_map(to_tensor, table), gradient)
+    for name, values in evaluate(table).items():
+        wanted = expected[name].cpu().numpy()
+        if values.shape != wanted.shape or not np.allclose(values, wanted, rtol=1e-4, atol=1e-5):
+            raise BackendError(
+                f"The frozen graph gives another {name!r} than the model, so no file was written. Please report the "
+                "model to the authors of dp; meanwhile freeze it to another suffix, or use the .dp file."
+            )
+
+
+def load(path: Path, to_tensor: Callable[[np.ndarray], Tensor]) -> Callable[[Neighborhood], dict[str, np.ndarray]]:
+    """The evaluator in a frozen file. Raises FormatError for files that are damaged, foreign or too new."""
+    record = _record(path)
+    device = to_tensor(np.zeros(1)).device
+    try:
+        with _quiet():
+            run = (
+                torch._inductor.aoti_load_package(str(path))
+                if path.suffix == ".pt2"
+                else torch.jit.load(str(path), map_location=device)
+            )
+    except (RuntimeError, OSError, ValueError, KeyError, EOFError) as error:
+        raise FormatError(f"{path} does not load: {error}. Copy or freeze it again, on this machine.") from error
+    names = [output["name"] for output in record["outputs"]]
+    whole = record["message_passing"] or device.type != "cpu"
+
+    def evaluate(table: Neighborhood) -> dict[str, np.ndarray]:
+        parts = [table] if whole else _parts(table)
+        found = []
+        for part in parts:
+            with torch.no_grad(), _quiet():
+                found.append(run(*(to_tensor(x) for x in frozen.graph_inputs(part, record).values())))
+        return {name: torch.cat([out[k] for out in found]).cpu().numpy() for k, name in enumerate(names)}
+
+    return evaluate
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """The record in a frozen file, read without the framework."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {name.rsplit("/", 1)[-1]: name for name in archive.namelist()}
+            found = archive.read(members[frozen.RECORD]) if frozen.RECORD in members else None
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {error}. Check the path.") from error
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise FormatError(f"{path} is damaged: {error}. Copy or freeze it again.") from error
+    if found is None:
+        raise FormatError(
+            f"{path} was not written by dp. Convert it to .dp with the program that wrote it; dp can freeze that."
+        )
+    record: dict[str, Any] = json.loads(found)
+    if record["version"] > _NEWEST:
+        raise FormatError(
+            f"{path} has version {record['version']} of the frozen format, and this dp-torch reads up to {_NEWEST}. "
+            "Update it: pip install --upgrade dp-torch"
+        )
+    return record
+
+
+def _parts(table: Neighborhood) -> list[Neighborhood]:
+    """The table cut into parts of consecutive rows of one block, small enough for the cache of a processor."""
+    rows = max(1, _SLOTS // max(1, table.vectors.shape[1]))
+    parts, start = [], 0
+    for k, count in enumerate(table.row_counts):
+        for first in range(start, start + count, rows):
+            part = slice(first, min(first + rows, start + count))
+            counts = [0] * len(table.row_counts)
+            counts[k] = part.stop - part.start
+            fields = {
+                name: getattr(table, name)[part]
+                for name in ("vectors", "index", "types", "neighbor_types", "frame", "aparam")
+                if getattr(table, name) is not None
+            }
+            parts.append(replace(table, **fields, row_counts=tuple(counts)))
+        start += count
+    return parts or [table]
