@@ -64,11 +64,11 @@ class Layer:
         activation(activation_function)
         random = np.random.default_rng(seed)
         dtype = canonical(precision)
-        w = random.normal(scale=1.0 / np.sqrt(n_in + n_out), size=(n_in, n_out))
-        b = random.normal(size=n_out) if bias else None
-        idt = random.normal(0.1, 0.001, size=n_out) if use_timestep and n_out in (n_in, 2 * n_in) else None
-        given = (None if v is None else v.astype(dtype) for v in (w, b, idt))
-        return cls(*given, activation_function, resnet, dtype, trainable)
+        w: Array = random.normal(scale=1.0 / np.sqrt(n_in + n_out), size=(n_in, n_out))
+        b: Array = random.normal(size=n_out) if bias else None
+        idt: Array = random.normal(0.1, 0.001, size=n_out) if use_timestep and n_out in (n_in, 2 * n_in) else None
+        w, b, idt = (None if v is None else v.astype(dtype) for v in (w, b, idt))
+        return cls(w, b, idt, activation_function, resnet, dtype, trainable)
 
     def serialize(self) -> dict[str, Any]:
         """The document of the layer."""
