@@ -1,7 +1,8 @@
 """The array namespace of a model, and the few primitives that the array-API standard lacks.
 
-Model code asks ``xp = namespace(x, self.w)`` and uses the standard's functions. What the standard lacks is a *primitive*
-here: a function with a portable fallback that a backend may replace by its own (``provide``). Nothing here knows a framework.
+Model code asks ``xp = namespace(x, self.w)`` and uses the standard's functions. What the standard lacks is a
+*primitive* here: a function with a portable fallback that a backend may replace by its own (``provide``). Nothing here
+knows a framework.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def split(x: Array, counts: Sequence[Any], axis: int = 0) -> list[Array]:
     blocks, start = [], 0
     for count in counts:
         part = slice(start, start + count)
-        blocks.append(x[part] if axis == 0 else x[:, part])
+        blocks.append(x[part, ...] if axis == 0 else x[:, part, ...])
         start = start + count
     return blocks
 

@@ -97,5 +97,5 @@ def tree_map(function: Callable[[Array], Array], tree: M) -> M:
 
 def with_leaves(tree: M, values: Mapping[str, Array]) -> M:
     """The same tree with the leaves at the given paths replaced; other leaves stay."""
-    replaced: M = map_with_path(lambda path, leaf: values[path] if path in values else leaf, tree)
+    replaced: M = map_with_path(lambda path, leaf: values.get(path, leaf), tree)
     return replaced

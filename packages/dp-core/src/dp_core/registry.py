@@ -1,8 +1,8 @@
 """Names of pluggable classes: descriptors, fittings, models, losses, schedules, backends.
 
 A class is found by ``(kind, name)``. The built-in ones are listed here as import paths, so that asking for a name
-imports that one module only. Other packages add theirs through the entry-point group ``dp.plugins``; the entry's name is
-``kind.name`` (for example ``descriptor.my_descriptor``). An entry is loaded when its name is asked for.
+imports that one module only. Other packages add theirs through the entry-point group ``dp.plugins``; the entry's name
+is ``kind.name`` (for example ``descriptor.my_descriptor``). An entry is loaded when its name is asked for.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def _plugins() -> dict[tuple[str, str], EntryPoint]:
         if key in _BUILTIN or key in found:
             other = found[key].value if key in found else _BUILTIN[key]
             raise ConfigError(
-                f"The {kind} {name!r} is registered twice: by {other} and by {entry.value}. Uninstall one of the packages."
+                f"The {kind} {name!r} is registered twice: by {other} and by {entry.value}. "
+                "Uninstall one of the packages."
             )
         found[key] = entry
     return found

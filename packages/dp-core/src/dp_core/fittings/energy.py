@@ -43,7 +43,8 @@ class EnergyFitting(Fitting):
         """A new fitting with random networks."""
         if settings.atom_ener and len(settings.atom_ener) != len(type_map):
             raise ConfigError(
-                f"fitting_net/atom_ener has {len(settings.atom_ener)} entries, but the type map has {len(type_map)} elements."
+                f"fitting_net/atom_ener has {len(settings.atom_ener)} entries, but the type map has {len(type_map)} "
+                "elements. Give one number or null for each."
             )
         fields = init_fitting(settings, width=1, dim_descrpt=dim_descrpt, mixed_types=mixed_types, type_map=type_map)
         return cls(

@@ -72,7 +72,7 @@ class StandardModel:
         mask = arrays.take(arrays.constant(keep, like=self.out_bias), types)
         mask = xp.where(table.types >= 0, mask, xp.zeros_like(mask))
         name = self.output.name
-        biased = out[name] + arrays.take(self.out_bias[0], types)
+        biased = out[name] + arrays.take(self.out_bias[0, ...], types)
         return out | {name: biased * mask[:, None], "mask": mask}
 
     @property
