@@ -76,6 +76,19 @@ def test_restart_drops_later_and_torn_rows(tmp_path):
     assert len((tmp_path / "train_log.jsonl").read_text().splitlines()) == 4
 
 
+def test_restart_with_other_columns_begins_another_table(tmp_path, caplog):
+    caplog.set_level("INFO")
+    path = tmp_path / "lcurve.out"
+    for restart_step, validation in ((None, None), (2, METRICS)):
+        curve = LearningCurve(path, restart_step=restart_step)
+        for step in (1, 2) if restart_step is None else (3, 4):
+            curve.row(step, METRICS, validation, 1e-3)
+        curve.close()
+    assert np.genfromtxt(path, names=True)["step"].tolist() == [3, 4]
+    assert np.genfromtxt(tmp_path / "lcurve.out.before-3", names=True)["step"].tolist() == [1, 2]
+    assert "lcurve.out.before-3" in caplog.text
+
+
 def test_restart_without_a_curve_writes_the_header(tmp_path):
     curve = LearningCurve(tmp_path / "lcurve.out", restart_step=10)
     curve.row(12, METRICS, None, 1e-3)

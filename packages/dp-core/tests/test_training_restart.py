@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 
 import numpy as np
@@ -14,6 +13,8 @@ from dp_core.errors import ConfigError, FormatError, NonFiniteError
 from dp_core.format import dump_bytes, load_bytes
 from dp_core.module import leaves, trained_leaves
 from dp_core.training import LogReporter, TrainingInterruptedError, load_checkpoint, train
+
+resource = pytest.importorskip("resource")
 
 
 def run(document, tmp_path, **more):
@@ -237,6 +238,22 @@ def test_a_loss_that_is_not_finite(tiny, tmp_path):
     assert "data/a" in text or "data/b" in text
     for path in tmp_path.glob("model.ckpt-*.dp"):
         assert all(np.isfinite(v).all() for v in trained_leaves(load_checkpoint(path).model).values())
+
+
+def test_a_full_disk_under_the_logs(tiny, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill():
+        size = (tmp_path / "lcurve.out").stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+
+    try:
+        with pytest.raises(
+            FormatError, match=r"logs of step 4 cannot be written.*last checkpoint is model\.ckpt-2\.dp"
+        ):
+            run(tiny(disp_freq=1, save_freq=2), tmp_path, reporter=At(4, fill))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tiny, tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import math
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,6 +13,8 @@ from typing import IO, Any
 
 from dp_core.errors import ConfigError
 from dp_core.format import write_bytes
+
+log = logging.getLogger("dp_core.training")
 
 NOTE = "# If there is no available reference data, rmse_*_{val,trn} will print nan\n"
 
@@ -26,9 +30,9 @@ class LearningCurve:
     def __init__(self, path: Path, *, restart_step: int | None):
         self.path = path
         self.json_path = path.with_name("train_log.jsonl")
-        self._has_header = False
+        self._head = ""
         if restart_step is not None:
-            self._has_header = _cut(self.path, restart_step, _table_step)
+            self._head = _cut(self.path, restart_step, _table_step)
             _cut(self.json_path, restart_step, _json_step)
         mode = "w" if restart_step is None else "a"
         self._table, self._json = _open(self.path, mode), _open(self.json_path, mode)
@@ -42,9 +46,12 @@ class LearningCurve:
         **more: float | None,
     ) -> None:
         """Add a step. ``more``: numbers for the JSON lines only (seconds, remaining, …)."""
-        if not self._has_header:
-            self._table.write(header(training, validation is not None))
-            self._has_header = True
+        head = header(training, validation is not None)
+        if self._head and self._head != head.splitlines()[0]:
+            self._put_aside(step)
+        if not self._head:
+            self._table.write(head)
+            self._head = head.splitlines()[0]
         line = f"{step:7d}"
         for name in columns(training):
             if validation is not None:
@@ -63,10 +70,19 @@ class LearningCurve:
         self._json.write(json.dumps(record) + "\n")
         self._json.flush()
 
-    def close(self) -> None:
-        """Close both files."""
+    def _put_aside(self, step: int) -> None:
+        """Begin a new table, because the columns are others than before the restart; the old one gets another name."""
         self._table.close()
-        self._json.close()
+        aside = self.path.with_name(f"{self.path.name}.before-{step}")
+        self.path.replace(aside)
+        log.info("%s has other columns from step %d on; the rows before are in %s.", self.path.name, step, aside.name)
+        self._table, self._head = _open(self.path, "w"), ""
+
+    def close(self) -> None:
+        """Close both files. What a full disk did not take was told when it was written."""
+        for file in (self._table, self._json):
+            with contextlib.suppress(OSError):
+                file.close()
 
 
 def columns(metrics: Mapping[str, float]) -> list[str]:
@@ -105,10 +121,10 @@ def _json_step(line: str) -> int | None:
     return int(record["step"])
 
 
-def _cut(path: Path, last: int, step_of: Any) -> bool:
-    """Drop the rows after step ``last``, and a row that was cut off; whether the file has a header or rows."""
+def _cut(path: Path, last: int, step_of: Any) -> str:
+    """Drop the rows after step ``last``, and a row that was cut off; the first line of what is left."""
     if not path.is_file():
-        return False
+        return ""
     kept = []
     text = path.read_text(encoding="utf-8", errors="replace")
     for line in text.splitlines(keepends=True):
@@ -120,4 +136,4 @@ def _cut(path: Path, last: int, step_of: Any) -> bool:
             kept.append(line)
     if "".join(kept) != text:
         write_bytes(path, "".join(kept).encode())
-    return bool(kept)
+    return kept[0].rstrip("\n") if kept else ""

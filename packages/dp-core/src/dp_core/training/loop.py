@@ -136,6 +136,7 @@ class Loop:
                 self._one_step(self._step + 1)
                 if interrupt.received is not None:
                     self._leave(interrupt.received)
+            self._batches.close()  # before the last step reads the same files
             return self._finish()
 
     def _open(self, stack: ExitStack, restart_step: int | None) -> None:
@@ -165,7 +166,10 @@ class Loop:
         self._step, self._sampler = step, drawn[-1].sampler
         self._follow_average()
         if job.rank == 0:
-            self._show_and_keep(metrics, loss, norm, rate)
+            try:
+                self._show_and_keep(metrics, loss, norm, rate)
+            except OSError as error:
+                raise FormatError(f"The logs of step {step} cannot be written: {error}. {self._last_good()}") from error
 
     def _show_and_keep(self, metrics: dict[str, float], loss: float, norm: float, rate: float) -> None:
         """What follows a step, when it is due."""
