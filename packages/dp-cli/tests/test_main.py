@@ -110,7 +110,7 @@ def test_a_mistake_in_dp_asks_for_a_report(dp, monkeypatch):
     monkeypatch.setattr("dp_cli.commands.neighbor_stat.open_chosen", None)
     shown = dp("neighbor-stat", "-r", 3)
     assert shown.code == 1
-    assert "please report it" in shown.err.lower()
+    assert "Please report it" in shown.err
     assert "dp doctor --report" in shown.err
     assert "Traceback" not in shown.err
 

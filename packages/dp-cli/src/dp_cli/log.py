@@ -52,6 +52,8 @@ def start_logging(level: str, path: str | None = None) -> None:
 def stop_logging() -> None:
     """Undo ``start_logging``."""
     logging.captureWarnings(False)
+    for name in (*_OURS, "py.warnings"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
     while _handlers:
         handler = _handlers.pop()
         logging.getLogger().removeHandler(handler)

@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     except DpError as error:
-        _tell(str(error), f"(traceback: {_save_traceback()})")
+        _tell(str(error), _save_traceback())
         return int(getattr(error, "exit_code", 1))
     except BrokenPipeError:  # the reader of a pipe has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -125,21 +125,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         _tell(
             "The memory is not enough. Use a smaller batch_size, set DP_INFER_BATCH_SIZE, or take fewer atoms.",
-            f"(traceback: {_save_traceback()})",
+            _save_traceback(),
         )
         return 1
     except OSError as error:
         _tell(
             f"{error.filename or 'A file'} cannot be read or written: {error.strerror or error}. "
             "Check the path, its permissions and the space on the disk.",
-            f"(traceback: {_save_traceback()})",
+            _save_traceback(),
         )
         return 1
     except Exception as error:
         _tell(
             f"{type(error).__name__}: {error}",
-            f"This is a mistake in dp. Please report it with the file {_save_traceback()} and what this prints: "
-            "dp doctor --report",
+            f"This is a mistake in dp. Please report it with what `dp doctor --report` prints. {_save_traceback()}",
         )
         return 1
     finally:
@@ -154,10 +153,14 @@ def _tell(message: str, more: str) -> None:
 
 
 def _save_traceback() -> str:
-    handle, path = tempfile.mkstemp(prefix="dp-error-", suffix=".txt")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(f"command: {' '.join(sys.argv)}\n\n{traceback.format_exc()}")
-    return path
+    """Put the traceback into a file; returns a remark that names it."""
+    try:
+        handle, path = tempfile.mkstemp(prefix="dp-error-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(f"command: {' '.join(sys.argv)}\n\n{traceback.format_exc()}")
+    except OSError as error:
+        return f"(the traceback cannot be saved: {error.strerror})"
+    return f"(traceback: {path})"
 
 
 def script() -> None:
