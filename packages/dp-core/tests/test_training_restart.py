@@ -12,6 +12,7 @@ from dp_core import save_model
 from dp_core.errors import ConfigError, FormatError, NonFiniteError
 from dp_core.format import dump_bytes, load_bytes
 from dp_core.module import leaves, trained_leaves
+from dp_core.schema import load_input
 from dp_core.training import LogReporter, TrainingInterruptedError, load_checkpoint, train
 
 resource = pytest.importorskip("resource")
@@ -127,6 +128,23 @@ def test_a_model_file_is_no_checkpoint(tiny, tmp_path):
     save_model(run(tiny(), tmp_path).model, tmp_path / "frozen.dp")
     with pytest.raises(FormatError, match="not the state of a training"):
         run(tiny(), tmp_path, restart="frozen.dp")
+
+
+def test_averaged_parameters_are_no_checkpoint(tiny, tmp_path):
+    run(tiny(enable_ema=True), tmp_path)
+    with pytest.raises(FormatError, match="not the state of a training"):
+        run(tiny(), tmp_path, restart="model_ema.ckpt")
+
+
+def test_a_checkpoint_from_elsewhere_is_kept_here(tiny, tmp_path):
+    """Also when there is nothing left to do."""
+    final = run(tiny(model={"descriptor": {"sel": "auto"}}), tmp_path).checkpoint
+    other = final.rename(tmp_path / "copy.dp")
+    document = tiny(model={"descriptor": {"sel": "auto"}})
+    assert run(document, tmp_path, restart=other).checkpoint.is_file()
+    assert_same_state(other, final)
+    sel = load_input(tmp_path / "out.json").model.descriptor.sel
+    assert sel == list(load_checkpoint(final).model.descriptor.sel)
 
 
 def test_damaged_checkpoints(tiny, tmp_path):

@@ -42,7 +42,7 @@ class Checkpoint:
     updates: int = 0
     ema: dict[str, np.ndarray] | None = None
     progress: dict[str, Any] = field(default_factory=dict)
-    """Plain values: seed, states of the samplers, sums since the last display, wall time."""
+    """Plain values: seed, states of the samplers, sums since the last display, wall time. {} for a mere model."""
     settings: dict[str, Any] = field(default_factory=dict)
     """The input with all defaults, as it was given."""
 
@@ -53,10 +53,12 @@ class Checkpoint:
 
     def averaged(self) -> Checkpoint:
         """The model with the running average of its parameters, without a state to go on from."""
-        return Checkpoint(with_leaves(self.model, self.ema or {}), self.step, settings=self.settings)
+        return Checkpoint(with_leaves(self.model, self.ema or {}), self.step)
 
     def to_document(self) -> dict[str, Any]:
-        """The document of the file."""
+        """The document of the file; that of the model alone if there is no state to go on from."""
+        if not self.progress:
+            return model_file.model_document(self.model)
         training = {
             "@class": "Training",
             "@version": 1,
@@ -90,6 +92,8 @@ class Checkpoint:
                 data["progress"],
                 data["settings"],
             )
+            if not isinstance(data["progress"]["seed"], int) or not data["progress"]["data"]["training"]:
+                raise ValueError("seed or data are missing")
             known = {path: value.shape for path, value in trained_leaves(model).items()}
             for tree in (*checkpoint.moments.values(), checkpoint.ema):
                 if tree is not None and {path: value.shape for path, value in tree.items()} != known:

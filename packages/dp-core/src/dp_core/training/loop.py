@@ -112,13 +112,14 @@ class Loop:
         self._options = job.settings.training
         start, progress = job.start, job.start.progress
         self._step = start.step
-        self._saved = job.files.path(start.step) if job.restarted else None
+        file = job.files.path(start.step)
+        self._saved = file if job.restarted and (job.directory / file).is_file() else None
         self._sampler = progress.get("sampler") or job.train.sampler.state()
         self._interval = Mean(progress.get("interval"))
         self._clock = _Clock(progress.get("seconds", 0.0), shown_step=start.step)
         self._told_of_waiting = False
         self._events: Events | None = None
-        self._ema = start.ema if start.ema or not self._options.enable_ema else start.state.params
+        self._ema = (start.ema or start.state.params) if self._options.enable_ema else None
         self._run = job.backend.training(job.loss, start.state, job.optimizer, compiled=self._options.enable_compile)
 
     def run(self) -> Outcome:
@@ -201,7 +202,7 @@ class Loop:
         return f"The last checkpoint is {self._saved}; go on from it with --restart {self._saved}."
 
     def _follow_average(self) -> None:
-        if self._options.enable_ema and self._ema is not None:
+        if self._ema is not None:
             d, params = self._options.ema_decay, self._run.state().params
             self._ema = {k: d * v + (1.0 - d) * params[k] for k, v in self._ema.items()}
 
@@ -308,8 +309,8 @@ class Loop:
             checkpoint = begun
         else:
             checkpoint = self._checkpoint()
-            if self._saved != job.files.path(self._step):
-                self._save(checkpoint)
+        if self._saved != job.files.path(self._step):
+            self._save(checkpoint)
         if options.change_bias_after_training and checkpoint.progress.get("bias_changed") != self._step:
             progress = checkpoint.progress | {"bias_changed": self._step}
             changed = replace(checkpoint, model=job.change_bias(checkpoint.model), progress=progress)

@@ -18,7 +18,7 @@ from dp_core.model_file import load_model
 from dp_core.module import leaves, trained_leaves
 from dp_core.module import replace as replace_fields
 from dp_core.schedules import build_schedule
-from dp_core.schema import Input, Section, load_input, parse_input
+from dp_core.schema import Input, Section, load_input, parse_input, parse_model
 from dp_core.training import setup
 from dp_core.training.batches import BatchSource
 from dp_core.training.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
@@ -95,7 +95,7 @@ class _Start:
         if self.before:
             for sentence in check_restart(self.before, self.source, settings, data.summary(), num_steps):
                 self.reporter.notice(sentence)
-            start, model_settings = self.before, settings.model
+            start, model_settings = self.before, parse_model(self.before.model.script)
         else:
             model, model_settings = self._fresh(data)
             progress = {"seed": self.seed, "data": data.summary()}
@@ -142,11 +142,11 @@ class _Start:
     def _files(self, fields: dict[str, Any]) -> list[Path]:
         """What the training will write."""
         o = self.settings.training
-        files = [o.disp_file, fields["files"].link, fields["files"].path(0), self.settings.training.save_ckpt]
+        files = [o.disp_file, fields["files"].link, fields["files"].path(0)]
         if o.stat_file and o.stat_file_mode == "update":
             files.append(str(Path(o.stat_file).parent / ".stat"))
         if fields["full"]:
-            files += [fields["full"].log, fields["full"].prefix]
+            files += [fields["full"].log, fields["full"].prefix + "-0"]
         return [self.folder / file for file in files]
 
     def _sources(
