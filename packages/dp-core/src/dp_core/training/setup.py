@@ -67,9 +67,10 @@ def open_data(settings: Input, directory: Path, type_map: Sequence[str] | None) 
     """Open all systems. type_map: None takes that of the input, else that of the training data."""
     options = settings.training
     names = type_map or getattr(settings.model, "type_map", None)
+    base = None if directory == Path() else directory
 
     def opened(section: DataSection, known: Sequence[str] | None) -> list[System]:
-        return open_systems(section.systems, known, patterns=section.rglob_patterns, base=directory)
+        return open_systems(section.systems, known, patterns=section.rglob_patterns, base=base)
 
     training = opened(options.training_data, names)
     found = training[0].type_map

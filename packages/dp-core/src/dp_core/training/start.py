@@ -213,7 +213,7 @@ def train(
     if sum(given is not None for given in (restart, init_model, init_frz_model)) > 1:
         raise ConfigError("restart, init_model and init_frz_model exclude each other; give one of them.")
     reporter = reporter or LogReporter()
-    folder = Path.cwd() if directory is None else Path(directory)
+    folder = Path() if directory is None else Path(directory)
     settings = load_input(source) if isinstance(source, str | Path) else parse_input(dict(source))
     for notice in settings.notices:
         reporter.notice(notice)
