@@ -60,15 +60,25 @@ class TrainingRun(Protocol):
     def evaluate(self, batch: Any) -> dict[str, float]:
         """The metrics of a batch, nothing changed."""
 
+    def params(self) -> dict[str, np.ndarray]:
+        """The parameters as they are now, to be read before the next step."""
+
     def state(self) -> TrainState:
         """A copy of parameters and moments."""
 
 
 class Backend(Protocol):
-    """One framework. ``suffixes`` are those of the frozen files that it writes and loads."""
+    """One framework. ``suffixes`` are those of the frozen files that it writes and loads.
+
+    Of ``world_size`` processes that train together, this one has the number ``rank``; number 0 writes the files.
+    ``chunk_rows`` is the number of rows of a table that are best evaluated together.
+    """
 
     name: str
     suffixes: tuple[str, ...]
+    chunk_rows: int
+    rank: int
+    world_size: int
 
     def array(self, x: np.ndarray) -> Array:
         """A NumPy array as one of the framework's, on its device."""

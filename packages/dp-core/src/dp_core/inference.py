@@ -26,9 +26,6 @@ from dp_core.prediction import Parameters, Prediction, Structure, predict, table
 
 log = logging.getLogger(__name__)
 
-#: Rows of one table where neither the backend nor the user says how many.
-CHUNK_ROWS = 256
-
 
 class Predictor:
     """A model on a backend, for evaluation; what the predictors of every kind of model share.
@@ -391,7 +388,7 @@ def _table_rows(auto_batch_size: bool | int, backend: Backend) -> int:
     if auto_batch_size is True:
         wanted = os.environ.get("DP_INFER_BATCH_SIZE")
         if wanted is None:
-            return int(getattr(backend, "chunk_rows", CHUNK_ROWS))
+            return backend.chunk_rows
         if not wanted.isdigit() or int(wanted) < 1:
             raise ConfigError(f"DP_INFER_BATCH_SIZE is {wanted!r}; give a positive number of atoms, or unset it.")
         return int(wanted)

@@ -90,6 +90,8 @@ class NumpyBackend:
 
     name = "numpy"
     suffixes = (".dp", ".yaml", ".yml")
+    chunk_rows = 256
+    rank, world_size = 0, 1
     round_rows = staticmethod(no_rounding)
     round_slots = staticmethod(no_rounding)
 
@@ -177,6 +179,10 @@ class NumpyTraining:
         """The metrics of a batch."""
         value, metrics = self._loss(self._params, batch, gradient)
         return {k: float(v) for k, v in metrics.items()} | {"loss": float(value)}
+
+    def params(self) -> dict[str, np.ndarray]:
+        """The parameters as they are now."""
+        return dict(self._params)
 
     def state(self) -> TrainState:
         """A copy of parameters and moments."""

@@ -59,6 +59,11 @@ class TorchBackend:
         """Number of this process among those that train together; 0 writes the files."""
         return distributed.rank()
 
+    @property
+    def world_size(self) -> int:
+        """Number of processes that train together."""
+        return distributed.world_size()
+
     def array(self, x: np.ndarray) -> Array:
         """The array as a tensor on the device. On a CPU it shares the memory."""
         x = np.asarray(x)

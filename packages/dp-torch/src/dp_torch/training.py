@@ -89,6 +89,10 @@ class TorchTraining:
             loss, metrics = self._loss({k: p.detach() for k, p in self._params.items()}, self._tensors(batch), gradient)
         return {k: float(v) for k, v in metrics.items()} | {"loss": float(loss)}
 
+    def params(self) -> dict[str, np.ndarray]:
+        """The parameters as they are now; on a CPU, views that the next step changes."""
+        return {k: v.detach().cpu().numpy() for k, v in self._params.items()}
+
     def state(self) -> TrainState:
         """A copy of parameters and moments."""
         first, second = ({k: _copy(v) for k, v in moments.items()} for moments in self._moments)

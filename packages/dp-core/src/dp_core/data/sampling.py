@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -384,14 +385,14 @@ class Sampler:
             "rng": self._rng.bit_generator.state,
             "passes": {str(k): [u.passes, u.cursor] for k, u in enumerate(self._units) if u.passes or u.cursor},
             "held": list(self._held) if self._held else None,
-            "data": self._fingerprint(),
+            "data": self._fingerprint,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a state. If the data are not the same as then, new passes start (with a warning)."""
         self._seed = int(state["seed"])
         self._rng.bit_generator.state = state["rng"]
-        same = state["data"] == self._fingerprint()
+        same = state["data"] == self._fingerprint
         if not same:
             log.warning("The training data changed since the checkpoint was written; passes over them start anew.")
         self._held = (int(state["held"][0]), int(state["held"][1])) if same and state["held"] else None
@@ -399,6 +400,7 @@ class Sampler:
             unit.passes, unit.cursor = state["passes"].get(str(k), (0, 0)) if same else (0, 0)
             unit.order = None
 
+    @cached_property
     def _fingerprint(self) -> str:
         text = "\n".join(f"{s.name} {s.nframes} {s.natoms}" for s in self.systems) + str(self._rules)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

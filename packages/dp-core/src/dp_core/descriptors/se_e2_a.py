@@ -1,7 +1,8 @@
 """se_e2_a: the two-body embedding descriptor with radial and angular information (DeepPot-SE).
 
-Zhang et al., Advances in Neural Information Processing Systems 31 (2018). With R the normalised environment matrix of
-an atom and G the embedding of its first column, A = Gᵀ R / N and the descriptor is A Aᵀ, cut to ``axis_neuron`` columns.
+Zhang et al., Advances in Neural Information Processing Systems 31 (2018). With R the normalised environment matrix
+of an atom and G the embedding of its first column, A = Gᵀ R / N and the descriptor is A Aᵀ, cut to ``axis_neuron``
+columns.
 """
 
 from __future__ import annotations
@@ -134,8 +135,8 @@ class SeE2A:
         xp = namespace(matrix)
         ntypes = len(self.sel)
         mask = arrays.constant(pair_table(ntypes, self.exclude_types), like=matrix)
-        wrap = lambda t: xp.where(t < 0, xp.full_like(t, ntypes), t)  # noqa: E731
-        pair = wrap(table.types)[:, None] * (ntypes + 1) + wrap(table.neighbor_types)
+        center, neighbor = (xp.where(t < 0, xp.full_like(t, ntypes), t) for t in (table.types, table.neighbor_types))
+        pair = center[:, None] * (ntypes + 1) + neighbor
         return matrix * arrays.take(xp.reshape(mask, (-1,)), pair)[..., None]
 
     def _block(self, j: int, block: Array, table: Neighborhood) -> Array:
@@ -156,7 +157,7 @@ class SeE2A:
             if self.type_one_side:
                 g = self.embeddings[(j,)](empty[:, :1])
             else:
-                g = xp.concat([self.embeddings[(i, j)](empty[i : i + 1, :1]) for i in range(len(self.sel))], axis=0)
+                g = arrays.concat([self.embeddings[(i, j)](empty[i : i + 1, :1]) for i in range(len(self.sel))])
             one = empty[:, :, None] * g[:, None, :]  # (ntypes, 4, dim_emb)
             part = arrays.take(one, types) * (self.sel[j] - count)[:, None, None]
             total = part if total is None else total + part

@@ -59,7 +59,7 @@ _FUNCTIONS: dict[str, Callable[[Array], Array]] = {
 
 @cache
 def activation(name: str) -> Callable[[Array], Array]:
-    """The function of that name (case-insensitive); ``silut:T`` and ``custom_silu:T`` take a threshold, 3 by default."""
+    """The function of that name, in any case; ``silut:T`` and ``custom_silu:T`` take a threshold, 3 by default."""
     key = name.lower()
     if key in _FUNCTIONS:
         return _FUNCTIONS[key]

@@ -203,7 +203,7 @@ class Loop:
 
     def _follow_average(self) -> None:
         if self._ema is not None:
-            d, params = self._options.ema_decay, self._run.state().params
+            d, params = self._options.ema_decay, self._run.params()
             self._ema = {k: d * v + (1.0 - d) * params[k] for k, v in self._ema.items()}
 
     # -- what is shown

@@ -63,8 +63,8 @@ class _Start:
         self.settings, self.begin, self.folder = settings, begin, folder
         self.name, self.backend = backend, get_backend(backend)
         # a backend that knows no other processes is alone
-        self.rank: int = getattr(self.backend, "rank", 0)
-        self.processes: int = getattr(self.backend, "world_size", 1)
+        self.rank: int = self.backend.rank
+        self.processes: int = self.backend.world_size
         self.write = begin.write and self.rank == 0
         self.reporter = reporter if self.rank == 0 else SilentReporter()
         self.before, self.source = self._checkpoint()
