@@ -22,6 +22,7 @@ LINES = {
     "virial/N": ("Virial {}/Natoms", "eV"),
     "stress": ("Stress {}", "eV/Å³"),
     "atomic energy": ("Atomic ener {}", "eV"),
+    "hessian": ("Hessian {}", "eV/Å^2"),
 }
 
 
@@ -79,6 +80,7 @@ class Predicted:
     force: Floats  # (N, 3) eV/Å
     virial: Floats  # (3, 3) eV
     atom_energy: Floats  # (N,) eV
+    hessian: Floats | None = None  # (3N, 3N) eV/Å², where the frame has the label
 
 
 def compare(frame: Frame, predicted: Predicted, accuracy: Accuracy, *, atomic: bool) -> None:
@@ -100,3 +102,6 @@ def compare(frame: Frame, predicted: Predicted, accuracy: Accuracy, *, atomic: b
         accuracy.add("stress", error / abs(np.linalg.det(frame.box)))
     if atomic and "atom_ener" in frame.found:
         accuracy.add("atomic energy", predicted.atom_energy[real] - labels["atom_ener"][real, 0])
+    if predicted.hessian is not None:
+        error = predicted.hessian - labels["hessian"].reshape(predicted.hessian.shape)
+        accuracy.add("hessian", error[np.ix_(np.repeat(real, 3), np.repeat(real, 3))])

@@ -22,6 +22,7 @@ COLUMNS = {
     "v": [f"v{ab}" for ab in _NINE],
     "v_peratom": [f"v{ab}" for ab in _NINE],
     "s": [f"s{ab}" for ab in _NINE],
+    "h": ["h"],
 }
 
 
@@ -53,6 +54,8 @@ class Details:
         if frame.box is not None and "virial" in frame.found:
             volume = abs(float(np.linalg.det(frame.box)))
             self._rows("s", *(-x / volume for x in virial))
+        if predicted.hessian is not None:
+            self._rows("h", *_pair(frame, "hessian", predicted.hessian))
 
     def _rows(self, name: str, data: Floats, predicted: Floats) -> None:
         file = self._pending.file(f"{self._prefix}.{name}.out")

@@ -149,7 +149,7 @@ def _steps(batches: float) -> int:
     """The length of the run: two digits and zeros."""
     wanted = min(max(_EPOCHS * batches, _SHORTEST), _LONGEST)
     unit = 10 ** (len(str(int(wanted))) - 2)
-    return round(wanted / unit) * unit
+    return int(round(wanted / unit) * unit)
 
 
 def as_json(document: dict[str, Any]) -> str:

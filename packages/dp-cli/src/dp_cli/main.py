@@ -117,8 +117,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     except DpError as error:
+        stopped = getattr(error, "exit_code", None)  # by a signal, in good order
+        if stopped is not None:
+            typer.echo(str(error), err=True)
+            note_in_file(str(error))
+            return int(stopped)
         _tell(str(error), _save_traceback())
-        return int(getattr(error, "exit_code", 1))
+        return 1
     except BrokenPipeError:  # the reader of a pipe has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -12,10 +12,13 @@ from dp_cli.accuracy import Predicted
 from dp_core.data import Frame, Label, System, validate_frame
 from dp_core.errors import ConfigError, DpError
 from dp_core.inputs import input_arrays, input_labels
+from dp_core.neighbors import build_batch, frame_neighbors
+from dp_core.numpy_backend import gradient
+from dp_core.outputs import hessian, hessian_matrix
 
 if TYPE_CHECKING:
     from dp_core import DeepPot
-    from dp_core.data.frame import Integers
+    from dp_core.data.frame import Floats, Integers
 
 #: Atoms of the frames that are evaluated together.
 _TOGETHER = 10_000
@@ -24,9 +27,13 @@ _TOGETHER = 10_000
 def predictions(
     potential: DeepPot, system: System, order: Integers, *, atomic: bool
 ) -> Iterator[tuple[Frame, Predicted]]:
-    """The frames with what the model says of them. Their labels are those that they have."""
+    """The frames with what the model says of them. Their labels are those that they have.
+
+    Hessians are computed for frames that have the label, by NumPy.
+    """
     there = system.available()
     wanted = [Label("virial", 9), Label("atom_pref", 1, atomic=True, repeat=3)]
+    wanted += [Label("hessian", 9, atomic=True)]
     wanted += [Label("atom_ener", 1, atomic=True)] if atomic else []
     labels = [
         Label("energy", 1),
@@ -42,7 +49,28 @@ def predictions(
         ends = np.cumsum(out.natoms)
         for k, frame in enumerate(frames):
             rows = slice(int(ends[k] - out.natoms[k]), int(ends[k]))
-            yield frame, Predicted(float(out.energy[k]), out.force[rows], out.virial[k], out.atom_energy[rows])
+            yield (
+                frame,
+                Predicted(
+                    energy=float(out.energy[k]),
+                    force=out.force[rows],
+                    virial=out.virial[k],
+                    atom_energy=out.atom_energy[rows],
+                    hessian=_hessian(potential, frame) if "hessian" in frame.found else None,
+                ),
+            )
+
+
+def _hessian(potential: DeepPot, frame: Frame) -> Floats:
+    """The second derivatives of the energy of a frame: (3N, 3N) in eV/Å²."""
+    model = potential.get_model()
+    neighbors = frame_neighbors(frame.coord, frame.box, frame.types, model.neighbor_spec)
+    inputs = input_arrays([frame])
+    batch = build_batch([neighbors], model.neighbor_spec, fparam=inputs["fparam"], aparam=inputs["aparam"])
+    natoms = len(frame.types)
+    blocks = hessian(model, batch.table, gradient, batch.rows, natoms)
+    matrix: Floats = np.asarray(hessian_matrix(batch.to_atoms(blocks)))
+    return matrix
 
 
 def _chunks(system: System, order: Integers, labels: Sequence[Label]) -> Iterator[list[Frame]]:

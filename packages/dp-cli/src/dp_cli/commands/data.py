@@ -55,25 +55,31 @@ def _print_systems(systems: list[SystemReport]) -> None:
     if not systems:
         return
     known = {label.key for label in COMMON_LABELS}
-    head = ("system", "frames", "atoms", "elements", "cell", "energy eV/atom", "force eV/Å rms, max",
-            "virial eV", "Å³/atom", "closest Å", "labels")  # fmt: skip
+    head = ("system", "frames", "atoms", "elements", "cell", "Å³/atom", "closest Å")
+    print_table("Structures", head, map(_structure_cells, systems), numbers=(1, 2))
     rows = [
         (
             s.name,
-            str(s.nframes),
-            str(s.natoms),
-            " ".join(s.elements),
-            "periodic" if s.periodic else "open",
             _span(s.energy_per_atom),
             "–" if s.force_rms is None else f"{s.force_rms:.3g}, {s.force_max:.3g}",
             _span(s.virial),
-            _span(s.volume_per_atom),
-            "–" if s.closest is None else f"{s.closest.distance:.3f}",
             " ".join(name for name in s.labels if name in known),
         )
         for s in systems
     ]
-    print_table("Data sets", head, rows, numbers=(1, 2))
+    print_table("Labels", ("system", "energy eV/atom", "force eV/Å rms, max", "virial eV", "all"), rows)
+
+
+def _structure_cells(report: SystemReport) -> tuple[str, ...]:
+    return (
+        report.name,
+        str(report.nframes),
+        str(report.natoms),
+        " ".join(report.elements),
+        "periodic" if report.periodic else "open",
+        _span(report.volume_per_atom),
+        "–" if report.closest is None else f"{report.closest.distance:.3f}",
+    )
 
 
 def _span(values: tuple[float, float] | None) -> str:

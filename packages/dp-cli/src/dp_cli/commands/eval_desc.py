@@ -83,21 +83,13 @@ def _descriptors(potential: DeepPot, system: System, dtype: type | None) -> np.n
     import numpy as np
 
     # they do not depend on the parameters, which the model asks for nevertheless
-    parameters = {
-        "fparam": np.zeros(potential.get_dim_fparam()) if potential.get_dim_fparam() else None,
-        "aparam": np.zeros(potential.get_dim_aparam()) if potential.get_dim_aparam() else None,
-    }
+    fparam = np.zeros(potential.get_dim_fparam()) if potential.get_dim_fparam() else None
+    aparam = np.zeros(potential.get_dim_aparam()) if potential.get_dim_aparam() else None
     result: np.ndarray | None = None
     with progress(f"Descriptors of {system.name}") as show:
         for i in range(system.nframes):
             frame = system.frame(i)
-            values = potential.eval_descriptor(
-                frame.coord[None],
-                None if frame.box is None else frame.box[None],
-                frame.types,
-                dtype=dtype,
-                **parameters,
-            )
+            values = potential.eval_descriptor(frame.coord, frame.box, frame.types, fparam, aparam, dtype=dtype)
             if result is None:
                 result = np.zeros((system.nframes, system.natoms, values.shape[-1]), values.dtype)
             result[i, : len(frame.types)] = values[0]
