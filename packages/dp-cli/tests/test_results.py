@@ -11,6 +11,7 @@ import pytest
 from dp_core import DeepPot, load_model, save_model
 from dp_core.data import open_systems, write_npy_system
 from dp_core.model_file import document_bytes
+from dp_core.testing import Check, CheckReport
 
 TYPE_MAP = ["O", "H"]
 
@@ -318,5 +319,21 @@ def test_documentation(dp):
 def test_check(dp, model):
     shown = dp("check", model)
     assert re.search(r"^ok +force = -dE/dx ", shown.out, re.MULTILINE)
-    assert shown.code == (0 if "FAILED" not in shown.out else 1)
-    assert shown.out.splitlines()[-1].endswith("checks passed.")
+    assert shown.code == 0
+    assert "FAILED" not in shown.out
+    assert re.fullmatch(r"(\d+) of \1 checks passed\.", shown.out.splitlines()[-1])
+
+
+def test_check_of_a_model_that_fails(dp, model, monkeypatch):
+    report = CheckReport(
+        (Check("rotation", 1e-3, 1e-8), Check("translation", 0.0, 1e-8)), skipped=("array-API standard",)
+    )
+    monkeypatch.setattr("dp_core.testing.check_model", lambda *args, **options: report)
+    shown = dp("check", model)
+    assert shown.code == 1
+    assert shown.out.splitlines() == [
+        "FAILED rotation                       1.0e-03  allowed 1e-08",
+        "ok     translation                    0.0e+00  allowed 1e-08",
+        "skipped array-API standard",
+        "1 of 2 checks passed.",
+    ]

@@ -140,7 +140,8 @@ def _backends() -> tuple[list[BackendFinding], list[Problem]]:
                 )
             )
         else:
-            found.append(BackendFinding(name, True, f"computes right (differs from NumPy by {difference:.0e})"))
+            same = "" if name == "numpy" else f", as NumPy does (difference {difference:.0e})"
+            found.append(BackendFinding(name, True, f"computes{same}"))
     return found, problems
 
 
