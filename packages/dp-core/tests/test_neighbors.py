@@ -124,6 +124,35 @@ def test_moving_pairs_equal_fresh_ones():
     assert moving.searches == count + 4
 
 
+@pytest.mark.parametrize(
+    ("coord", "before", "after"),
+    [
+        ([[0, 0, 0]], np.eye(3) * 20.0, np.eye(3) * 2.5),  # no pair was in the list
+        ([[0, 0, 0], [4.4, 0, 0]], np.diag([4.0, 9, 9]), np.diag([3.55, 9, 9])),  # an image two cells away comes near
+    ],
+)
+def test_moving_pairs_see_images_that_the_cell_brings_near(coord, before, after):
+    """A cell that shrinks may bring images near that no pair of the list crosses."""
+    spec = NeighborSpec(3.0, (80, 80), by_type=True, ntypes=2)
+    coord, types = np.array(coord, float), np.zeros(len(coord), int)
+    moving = MovingPairs(spec, skin=0.5)
+    moving(coord, before, types)
+    found = row_neighbors(moving(coord, after, types), coord, after, spec)
+    assert len(found.center) == len(frame_neighbors(coord, after, types, spec).center) > 0
+
+
+def test_moving_pairs_ignore_what_changes_no_distance():
+    spec = NeighborSpec(3.0, (80, 80), by_type=True, ntypes=2)
+    random = np.random.default_rng(5)
+    coord, types, cell = random.uniform(0, 8, (20, 3)), random.integers(0, 2, 20), np.eye(3) * 8.0
+    moving = MovingPairs(spec, skin=0.5)
+    for shift in (0.0, 3.0, -40.0):
+        moving(coord + shift, cell, types)
+    for strain in (1.001, 0.999, 1.01):
+        moving(coord * strain, cell * strain, types)
+    assert moving.searches == 1
+
+
 def test_no_atoms():
     spec = NeighborSpec(3.0, (5,), by_type=False, ntypes=1)
     found = frame_neighbors(np.zeros((2, 3)), None, np.array([-1, -1]), spec)

@@ -142,7 +142,7 @@ def _check_geometry(points: Floats, cell: Floats | None, radius: float, atoms: I
     if expected > _MOST_NEIGHBORS:
         raise DataError(
             f"{len(points)} atoms in a cell of {volume:.4g} Å³ have about {expected:.3g} neighbours within "
-            f"{radius:g} Å each. The cell is too small: check that lengths are in Å."
+            f"{radius:g} Å each. The cell is too small, or the cutoff too large: check that lengths are in Å."
         )
 
 
@@ -209,8 +209,8 @@ def frame_neighbors(coord: Floats, cell: Floats | None, types: Ints, spec: Neigh
 class MovingPairs:
     """The pairs of a frame that moves: found with a skin, and again only when atoms or cell have moved too far.
 
-    Two atoms that are not in the list were more than rcut + skin apart, so that they are beyond the cutoff as long as
-    no distance has changed by more than the skin.
+    Two atoms or images that are not in the list were more than rcut + skin apart. They are beyond the cutoff as long
+    as the strain of the cell and what the atoms moved beyond that strain cannot bring them nearer by the skin.
     """
 
     def __init__(self, spec: NeighborSpec, skin: float):
@@ -224,17 +224,23 @@ class MovingPairs:
         if self._pairs is None or not self._still_good(coord, cell, types):
             self._pairs = frame_pairs(coord, cell, types, self._spec, self._skin)
             self._coord, self._cell, self._types = coord.copy(), None if cell is None else cell.copy(), types.copy()
-            self._reach = np.abs(self._pairs.shift).max(axis=0, initial=0)  # cells crossed, along each vector
             self.searches += 1
         return self._pairs
 
     def _still_good(self, coord: Floats, cell: Floats | None, types: Ints) -> bool:
         if (cell is None) != (self._cell is None) or not np.array_equal(types, self._types):
             return False
-        moved = 2.0 * float(np.linalg.norm(coord - self._coord, axis=1).max(initial=0.0))
-        if cell is not None and self._cell is not None:
-            moved += float(self._reach @ np.linalg.norm(cell - self._cell, axis=1))
-        return moved < self._skin
+        strained, longest = self._coord, 1.0
+        if cell is not None and self._cell is not None and not np.array_equal(cell, self._cell):
+            if abs(np.linalg.det(cell)) < 1e-10 * np.prod(np.linalg.norm(cell, axis=1)):
+                return False  # no cell at all, which the search will say
+            strained = self._coord @ np.linalg.solve(self._cell, cell)
+            longest = float(np.linalg.norm(np.linalg.solve(cell, self._cell), 2))
+        rest = coord - strained
+        rest = rest - rest.mean(axis=0) if len(rest) else rest  # moving all atoms alike changes nothing
+        apart = 2.0 * float(np.linalg.norm(rest, axis=1).max(initial=0.0))
+        # d' = F d + rest_j − rest_i with the strain F, so |d| ≤ |F⁻¹| (|d'| + apart)
+        return longest * (self._spec.rcut + apart) < self._spec.rcut + self._skin
 
 
 def _rank(group: NDArray[np.integer], count: int) -> Ints:
