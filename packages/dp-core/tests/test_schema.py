@@ -216,6 +216,16 @@ WRONG = [
     ("training/training_data", ..., "is required: the data that the model learns from"),
     ("training/training_data/systems", ..., "is required: data: folders"),
     ("training/numb_steps", ..., "is required: the length of the run in steps; or give numb_epoch"),
+    # kinds of values
+    ("model/descriptor/precision", "float16", "The precision 'float16' is too short for energies and forces"),
+    ("model/fitting_net/precision", "bfloat16", "The precision 'bfloat16' is too short"),
+    ("model/fitting_net/precision", "int32", "Unknown precision 'int32'"),
+    ("model/descriptor/activation_function", "tahn", "Unknown activation function 'tahn'; did you mean 'tanh'?"),
+    ("model/fitting_net/activation_function", "silut:x", "The threshold of the activation 'silut:x' is not a number"),
+    ("model/descriptor/seed", -1, "is -1, expected an integer ≥ 0, a list of them, or null"),
+    ("model/fitting_net/seed", [1, -1], "is [1, -1], expected an integer ≥ 0"),
+    ("model/fitting_net/seed", [], "is [], expected an integer ≥ 0"),
+    ("model/fitting_net/rcond", -1.0, "is -1.0, expected a number ≥ 0 or null"),
     # types of sections
     ("model/type", "linear_ener", "model 'linear_ener' is not supported by this version of dp; see the manual page"),
     ("model/descriptor/type", "dpa2", "descriptor 'dpa2' is not supported by this version of dp; see the manual page"),
@@ -325,6 +335,10 @@ FULL = ("validating/full_validation", True)
             [FULL, ("validating/validation_metric", "FM:MAE")],
             "validating/validation_metric: is 'FM:MAE', which models trained with the loss 'ener' do not have",
         ),
+        ([("model/descriptor/sel", [-1, 20])], "model/descriptor: sel is [-1, 20]; give"),
+        ([("model/descriptor/sel", [0, 0])], "model/descriptor: sel is [0, 0]; give"),
+        ([("model/type_map", [])], "model: type_map is []; name each element once"),
+        ([("model/type_map", ["H", "H"])], "model: type_map is ['H', 'H']; name each element once"),
         ([("model/descriptor/rcut_smth", 7.0)], "model/descriptor: rcut_smth is 7.0 and must be smaller than rcut"),
     ],
 )

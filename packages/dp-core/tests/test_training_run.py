@@ -123,6 +123,23 @@ def test_type_map_of_the_data(tiny, tmp_path):
     assert run(tiny(model={"type_map": None}, numb_steps=1), tmp_path).model.type_map == ("O", "H")
 
 
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"pair_exclude_types": [[0, 5]]}, r"model/pair_exclude_types names \[0, 5\]; types go from 0 to 1 \(O, H"),
+        ({"pair_exclude_types": [[-1, 0]]}, r"model/pair_exclude_types names \[-1, 0\]"),
+        ({"atom_exclude_types": [2]}, "model/atom_exclude_types names 2; types go"),
+        ({"descriptor": {"exclude_types": [[0, 2]]}}, r"model/descriptor/exclude_types names \[0, 2\]"),
+        ({"preset_out_bias": {"enrgy": [1.0, None]}}, "a bias for 'enrgy'; did you mean 'energy'"),
+        ({"preset_out_bias": {"energy": [1.0]}, "type_map": None}, "preset_out_bias/energy has 1 entries, but"),
+    ],
+)
+def test_types_and_outputs_that_the_model_does_not_have(tiny, tmp_path, model, message):
+    with pytest.raises(ConfigError, match=message):
+        run(tiny(model=model), tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data"]
+
+
 def test_no_validation_data(tiny, tmp_path):
     run(tiny(validation_data=None), tmp_path)
     table = np.genfromtxt(tmp_path / "lcurve.out", names=True)

@@ -22,6 +22,7 @@ from dp_core.module import Array, buffer, module, replace
 from dp_core.neighbors import Neighborhood
 from dp_core.nn import EmbeddingNet, NetworkCollection, canonical
 from dp_core.nn.networks import Seed, child_seed
+from dp_core.schema.kinds import Activation, Precision, SeedSetting, check_types
 from dp_core.schema.section import Section, option
 
 
@@ -36,18 +37,20 @@ class SeE2ASettings(Section):
     rcut_smth: float = option(0.5, "where the smooth switch to zero begins", unit="Å", ge=0)
     neuron: list[int] = option([10, 20, 40], "widths of the embedding network")
     axis_neuron: int = option(4, "columns kept in the descriptor product", aliases=("n_axis_neuron",), gt=0)
-    activation_function: str = option("tanh", "activation of the embedding network")
+    activation_function: Activation = option("tanh", "activation of the embedding network")
     resnet_dt: bool = option(False, "learn a step for every residual connection")
     type_one_side: bool = option(False, "networks by neighbour type only, not by pair of types")
-    precision: str = option("default", "precision of the networks")
+    precision: Precision = option("default", "precision of the networks")
     trainable: bool = option(True, "whether training changes the networks")
-    seed: int | list[int] | None = option(None, "seed of the initial weights")
+    seed: SeedSetting = option(None, "seed of the initial weights")
     exclude_types: list[tuple[int, int]] = option([], "pairs of types that do not see each other")
     env_protection: float = option(0.0, "added to every distance, against division by zero", unit="Å", ge=0)
     set_davg_zero: bool = option(False, "keep the mean of the environment matrix at zero")
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> SeE2ASettings:
+        if isinstance(self.sel, list) and (min(self.sel, default=0) < 0 or not any(self.sel)):
+            raise ValueError(f"sel is {self.sel}; give the most neighbours of each type, none negative, not all 0")
         if self.rcut_smth >= self.rcut:
             raise ValueError(f"rcut_smth is {self.rcut_smth} and must be smaller than rcut, {self.rcut}")
         if not self.neuron or min(self.neuron) < 1:
@@ -174,11 +177,7 @@ class SeE2A:
                 f"descriptor/sel has {len(settings.sel)} entries, but the type map has {ntypes} elements "
                 f'({", ".join(type_map)}). Give one number for each, or "auto".'
             )
-        for pair in settings.exclude_types:
-            if not all(0 <= t < ntypes for t in pair):
-                raise ConfigError(
-                    f"descriptor/exclude_types names the pair {list(pair)}; types go from 0 to {ntypes - 1}."
-                )
+        check_types("model/descriptor/exclude_types", settings.exclude_types, type_map)
         precision = canonical(settings.precision)
         seeds: list[Seed]
         if settings.type_one_side:

@@ -16,6 +16,7 @@ from dp_core.module import Array, buffer, module
 from dp_core.neighbors import Neighborhood
 from dp_core.nn import FittingNet, NetworkCollection, canonical
 from dp_core.nn.networks import child_seed
+from dp_core.schema.kinds import Activation, Precision, SeedSetting
 from dp_core.schema.section import Section, option
 
 
@@ -23,16 +24,16 @@ class FittingSettings(Section):
     """Settings that every fitting has."""
 
     neuron: list[int] = option([120, 120, 120], "widths of the hidden layers", aliases=("n_neuron",))
-    activation_function: str = option("tanh", "activation of the hidden layers")
-    precision: str = option("default", "precision of the networks")
+    activation_function: Activation = option("tanh", "activation of the hidden layers")
+    precision: Precision = option("default", "precision of the networks")
     resnet_dt: bool = option(True, "learn a step for every residual connection")
     numb_fparam: int = option(0, "number of frame parameters", ge=0)
     numb_aparam: int = option(0, "number of atomic parameters", ge=0)
     default_fparam: list[float] | None = option(None, "frame parameters of frames that have none")
     dim_case_embd: int = option(0, "width of the one-hot vector that tells the branches of a multi-task model", ge=0)
     trainable: bool | list[bool] = option(True, "whether training changes the networks, for all or for each layer")
-    rcond: float | None = option(None, "cutoff ratio of the least squares that fit the bias")
-    seed: int | list[int] | None = option(None, "seed of the initial weights")
+    rcond: float | None = option(None, "cutoff ratio of the least squares that fit the bias", ge=0)
+    seed: SeedSetting = option(None, "seed of the initial weights")
 
     @pydantic.model_validator(mode="after")
     def _lengths(self) -> FittingSettings:

@@ -10,10 +10,12 @@ import pydantic
 
 from dp_core import arrays, registry
 from dp_core.arrays import namespace
+from dp_core.errors import ConfigError, nearest
 from dp_core.format.versions import check_version
 from dp_core.module import Array, buffer, module, replace
 from dp_core.neighbors import Neighborhood, NeighborSpec
 from dp_core.outputs import OutputDef
+from dp_core.schema.kinds import check_types
 from dp_core.schema.section import Section, Variant, option
 
 
@@ -36,12 +38,21 @@ class StandardSettings(Section):
 
     @pydantic.model_validator(mode="after")
     def _lengths(self) -> StandardSettings:
-        if self.type_map and len(set(self.type_map)) != len(self.type_map):
-            raise ValueError(f"type_map {self.type_map} names an element twice")
-        for key, values in (self.preset_out_bias or {}).items():
-            if self.type_map and len(values) != len(self.type_map):
-                raise ValueError(f"preset_out_bias/{key} has {len(values)} entries for {len(self.type_map)} types")
+        if self.type_map is not None and (not self.type_map or len(set(self.type_map)) != len(self.type_map)):
+            raise ValueError(f"type_map is {self.type_map}; name each element once, or leave it out")
         return self
+
+
+def _check_preset(preset: dict[str, list[Any]] | None, output: str, type_map: Sequence[str]) -> None:
+    """Raise ConfigError where a bias is given that would belong to nothing."""
+    for name, values in (preset or {}).items():
+        if name != output:
+            raise ConfigError(f"model/preset_out_bias gives a bias for {name!r}{nearest(name, [output])}")
+        if len(values) != len(type_map):
+            raise ConfigError(
+                f"model/preset_out_bias/{name} has {len(values)} entries, but the type map has {len(type_map)} "
+                f"elements ({', '.join(type_map)}). Give one for each; null is fitted."
+            )
 
 
 @module
@@ -106,6 +117,9 @@ class StandardModel:
             type_map=type_map,
         )
         exclude = tuple(settings.atom_exclude_types)
+        check_types("model/atom_exclude_types", exclude, type_map)
+        check_types("model/pair_exclude_types", settings.pair_exclude_types, type_map)
+        _check_preset(settings.preset_out_bias, fitting.output.name, type_map)
         size = max(1, int(np.prod(fitting.output.shape)))
         return cls(
             descriptor=descriptor,

@@ -232,7 +232,9 @@ class FittingNet:
         layers = tuple(
             replace(layer, trainable=bool(flag)) for layer, flag in zip((*hidden.layers, last), trainable, strict=True)
         )
-        return cls(layers, in_dim, out_dim, tuple(neuron), activation_function, resnet_dt, bias_out, precision)
+        return cls(
+            layers, in_dim, out_dim, tuple(neuron), activation_function, resnet_dt, bias_out, canonical(precision)
+        )
 
     def serialize(self) -> dict[str, Any]:
         """The document of the network."""
@@ -261,7 +263,7 @@ class FittingNet:
             data["activation_function"],
             data["resnet_dt"],
             data["bias_out"],
-            data["precision"],
+            canonical(data["precision"]),
         )
 
 

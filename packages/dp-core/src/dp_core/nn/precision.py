@@ -10,17 +10,20 @@ _NAMES = {
     "default": "float64",
     "float32": "float32",
     "single": "float32",
-    "float16": "float16",
-    "half": "float16",
 }
+_TOO_SHORT = ("float16", "half", "bfloat16")
 
 
 def canonical(precision: str) -> str:
     """The array-API name of a precision: ``default`` and ``double`` are float64.
 
-    float16 is kept for reading files; evaluation refuses it (see the manual page Differences).
+    Raises ConfigError for any other name; energies need more digits than 16 bits have.
     """
+    if precision in _TOO_SHORT:
+        raise ConfigError(
+            f"The precision {precision!r} is too short for energies and forces; dp computes in float64 and float32."
+        )
     try:
         return _NAMES[precision]
-    except KeyError:
-        raise ConfigError(f"Unknown precision {precision!r}{nearest(precision, _NAMES)}") from None
+    except (KeyError, TypeError):
+        raise ConfigError(f"Unknown precision {precision!r}{nearest(str(precision), _NAMES)}") from None
