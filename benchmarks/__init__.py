@@ -1,0 +1,1 @@
+"""Repeatable measurements of dp, alone and beside DeePMD-kit: ``python -m benchmarks``."""

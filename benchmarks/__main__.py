@@ -1,0 +1,101 @@
+"""``python -m benchmarks``: measure, print tables, write JSON."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from benchmarks.evaluation import measure_evaluation
+from benchmarks.number_of_types import measure_types
+from benchmarks.problem import read_problem
+from benchmarks.profiles import measure_profiles
+from benchmarks.programs import environment, programs, versions
+from benchmarks.report import Report, commit, machine
+from benchmarks.training import measure_start, measure_steps
+
+ROOT = Path(__file__).resolve().parents[1]
+WATER = ROOT / "examples" / "water" / "data" / "train" / "330K_large"
+
+
+class Part(StrEnum):
+    """What can be measured."""
+
+    training = "training"
+    start = "start"
+    evaluation = "evaluation"
+    types = "types"
+    profile = "profile"
+
+
+def main(
+    peer: Annotated[
+        Path | None, typer.Option(exists=True, help="Python of an environment with deepmd-kit, to compare.")
+    ] = None,
+    data: Annotated[str, typer.Option(help="A system with energies and forces, in any format.")] = str(WATER),
+    part: Annotated[list[Part] | None, typer.Option(help="Only this part; may be repeated.")] = None,
+    program: Annotated[list[str] | None, typer.Option(help="Only programs with this name; may be repeated.")] = None,
+    rounds: Annotated[int, typer.Option(help="How often every process is run.", min=1)] = 3,
+    threads: Annotated[int, typer.Option(help="Threads of every process.", min=1)] = 2,
+    env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for all processes; may be repeated.")] = None,
+    compiled: Annotated[bool, typer.Option(help="Also compiled training steps (minutes to compile).")] = False,
+    pt2: Annotated[bool, typer.Option(help="Also .pt2 files (minutes to compile).")] = False,
+    quick: Annotated[bool, typer.Option(help="A tiny model, a few steps: to try the measurements.")] = False,
+    output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("benchmark.json"),
+) -> None:
+    """Measure dp, and DeePMD-kit beside it, in alternating fresh processes."""
+    extra = dict(_named(item) for item in env or [])
+    settings = environment(threads, extra)
+    chosen = [p for p in programs(peer, compiled=compiled) if not program or p.name in program]
+    ours = [p for p in chosen if p.ours]
+    if not ours:
+        known = ", ".join(p.name for p in programs(peer, compiled=compiled))
+        raise typer.BadParameter(f"no program of dp is left; known: {known}")
+    parts = part or list(Part)
+    rounds = 1 if quick else rounds
+    problem = read_problem(data, quick=quick)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    report = Report(
+        console,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=commit(ROOT),
+        machine=machine(),
+        threads=threads,
+        environment={k: v for k, v in settings.items() if k.endswith("_THREADS") or k in extra},
+        versions={"dp": versions(Path(sys.executable))} | ({"deepmd": versions(peer)} if peer else {}),
+        arguments=sys.argv[1:],
+        quick=quick,
+    )
+    with tempfile.TemporaryDirectory(prefix="dp-benchmark-") as name:
+        folder = Path(name)
+        if Part.training in parts:
+            measure_steps(problem, chosen, settings, folder, report, rounds=rounds)
+        if Part.start in parts:
+            measure_start(problem, chosen, settings, folder, report, rounds=rounds)
+        if Part.evaluation in parts:
+            measure_evaluation(problem, chosen, folder, settings, report, rounds=rounds, pt2=pt2)
+        if Part.types in parts:
+            measure_types(problem, ours[0], folder, settings, report, rounds=rounds)
+        if Part.profile in parts and ours[0].name == "dp torch":
+            measure_profiles(problem, ours[0], folder, settings, report)
+    report.show()
+    report.write(output)
+    console.print(f"Written to {output}")
+    raise typer.Exit(1 if report.failures else 0)
+
+
+def _named(item: str) -> tuple[str, str]:
+    name, equals, value = item.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"--env {item}: give NAME=VALUE")
+    return name, value
+
+
+if __name__ == "__main__":
+    typer.run(main)
