@@ -266,6 +266,25 @@ def test_statistics_file_is_used(tiny, tmp_path):
     assert np.allclose(second.out_bias - first.out_bias, 1.0)
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"preset_out_bias": {"energy": [-7.0, None]}},
+        {"atom_exclude_types": [1]},
+        {"pair_exclude_types": [[0, 1]]},
+        {"descriptor": {"exclude_types": [[0, 1]]}},
+        {"descriptor": {"env_protection": 0.5}},
+    ],
+)
+def test_statistics_of_other_settings_are_not_taken_from_the_file(tiny, tmp_path, model):
+    run(tiny(stat_file="stat", numb_steps=0), tmp_path)
+    kept = run(tiny(model=model, stat_file="stat", numb_steps=0), tmp_path).model
+    fresh = run(tiny(model=model, numb_steps=0), tmp_path).model
+    assert same(leaves(kept), leaves(fresh))
+    again = run(tiny(model=model, stat_file="stat", stat_file_mode="read", numb_steps=0), tmp_path).model
+    assert np.allclose(again.out_bias, fresh.out_bias)
+
+
 def test_trace(tiny, tmp_path):
     run(tiny(profiling=True, profiling_file="trace.json"), tmp_path)
     names = {event["name"] for event in json.loads((tmp_path / "trace.json").read_text())["traceEvents"]}

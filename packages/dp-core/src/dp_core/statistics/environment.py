@@ -51,9 +51,10 @@ def with_environment(descriptor: Any, sums: Floats) -> Any:
     return replace(descriptor, dstd=dstd) if descriptor.set_davg_zero else replace(descriptor, davg=davg, dstd=dstd)
 
 
-def environment_key(descriptor: Any) -> str:
-    """The name under which a statistics file keeps the sums; equal for descriptors that see the same neighbours."""
-    identity = {
+def environment_key(model: Any) -> str:
+    """The name under which a statistics file keeps the sums; equal for models that see the same neighbours."""
+    descriptor = model.descriptor
+    identity: dict[str, Any] = {
         "type": "se_a" if descriptor.davg.shape[-1] == 4 else "se_r",
         "ntypes": len(descriptor.davg),
         "rcut": round(descriptor.rcut, 2),
@@ -62,4 +63,11 @@ def environment_key(descriptor: Any) -> str:
         "sel": list(descriptor.sel),
         "mixed_types": not descriptor.by_type,
     }
+    # DeePMD-kit's name ends here, but these settings change the sums too
+    changes = {
+        "exclude_types": sorted(descriptor.exclude_types),
+        "pair_exclude_types": sorted(model.pair_exclude_types),
+        "env_protection": descriptor.env_protection,
+    }
+    identity |= {key: value for key, value in changes.items() if value}
     return hashlib.sha1(json.dumps(identity).encode(), usedforsecurity=False).hexdigest()

@@ -86,7 +86,7 @@ def _parameter_names(model: Any) -> list[str]:
 
 def _missing(model: Any, known: Statistics) -> list[str]:
     """The parts that are not known, by the names of a statistics file."""
-    missing = [] if known.environment is not None else [environment_key(model.descriptor)]
+    missing = [] if known.environment is not None else [environment_key(model)]
     missing += [] if known.bias else [f"bias_atom_{model.output.name}"]
     missing += [name for name in _parameter_names(model) if name not in known.parameters]
     return missing + ([] if known.observed is not None else ["observed_type"])
@@ -107,7 +107,7 @@ def _gather(model: Any, sample: Sample, missing: Sequence[str], progress: Progre
         raise DataError("There is no frame to take statistics of: every training system is empty.")
     found = Statistics(observed=observed_types(sample.systems) if "observed_type" in missing else None)
     names = [name for name in _parameter_names(model) if name in missing]
-    environment = environment_key(model.descriptor) in missing
+    environment = environment_key(model) in missing
     biased = bias.new_sums(model) if f"bias_atom_{model.output.name}" in missing else None
     total = np.zeros((len(model.type_map), 2, 3))
     if not (environment or biased or names):
@@ -132,7 +132,7 @@ def _gather(model: Any, sample: Sample, missing: Sequence[str], progress: Progre
 
 def _load(model: Any, file: StatFile) -> Statistics:
     """What the file has."""
-    name, key = model.output.name, environment_key(model.descriptor)
+    name, key = model.output.name, environment_key(model)
     ntypes, size = len(model.type_map), model.out_bias.shape[-1]
     columns = ("r", "a") if model.descriptor.davg.shape[-1] == 4 else ("r",)
     sums = [[_read(file, f"{key}/{c}_{t}", (3,)) for c in columns] for t in range(ntypes)]
@@ -143,6 +143,8 @@ def _load(model: Any, file: StatFile) -> Statistics:
     if not file.interrupted:
         fit = [_read(file, f"{kind}_atom_{name}", (ntypes, size)) for kind in ("bias", "std")]
         known.bias = BiasFit(fit[0], fit[1], np.nan) if fit[0] is not None and fit[1] is not None else None
+        if known.bias and not _agrees(known.bias, model):
+            known.bias = None
     for part in _parameter_names(model):
         values = _read(file, part, (parameters.width(model.fitting, part), 3))
         if values is not None:
@@ -150,6 +152,12 @@ def _load(model: Any, file: StatFile) -> Statistics:
     observed = file.read("observed_type")
     known.observed = None if observed is None else tuple(name.decode() for name in observed.astype("S").tolist())
     return known
+
+
+def _agrees(fit: BiasFit, model: Any) -> bool:
+    """Whether a stored bias is one that this model may have: the fixed ones as given, none of excluded types."""
+    fixed = {t: np.zeros(fit.bias.shape[1]) for t in model.atom_exclude_types} | bias.preset(model)
+    return all(np.allclose(fit.bias[t], value, rtol=1e-6, atol=1e-9) for t, value in fixed.items())
 
 
 def _read(file: StatFile, name: str, shape: tuple[int, ...]) -> Floats | None:
@@ -168,7 +176,7 @@ def _entries(model: Any, found: Statistics) -> dict[str, np.ndarray]:
     """The arrays of the file for the parts that are known."""
     entries: dict[str, np.ndarray] = {}
     if found.environment is not None:
-        key, angular = environment_key(model.descriptor), model.descriptor.davg.shape[-1] == 4
+        key, angular = environment_key(model), model.descriptor.davg.shape[-1] == 4
         for t, sums in enumerate(found.environment):
             entries |= {f"{key}/r_{t}": sums[0]} | ({f"{key}/a_{t}": sums[1]} if angular else {})
     if found.bias:
