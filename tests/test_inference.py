@@ -225,6 +225,8 @@ def test_too_many_neighbors_are_warned_of_once(golden, caplog):
         ({"fparam": [1.0]}, "fparam was given, but the model has none"),
         ({"coords": np.full((3, 12, 3), np.nan)}, "which are no numbers"),
         ({"coords": np.ones((3, 12, 3))}, "Atoms 0 and .* of frame 0 are at the same place"),
+        ({"coords": "water.xyz"}, "coords cannot be read as an array of numbers"),
+        ({"cells": [[1, 2], [3]]}, "cells cannot be read as an array of numbers"),
     ],
 )
 def test_wrong_input(water, change, message):
@@ -233,6 +235,32 @@ def test_wrong_input(water, change, message):
     given = {"coords": coord, "cells": box, "atom_types": types} | change
     with pytest.raises(DataError, match=message):
         pot.eval(**given)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"coord": np.zeros((11, 3))}, r"coord of structure 1 has the shape \(11, 3\) and its types \(12,\)"),
+        ({"coord": np.zeros(36)}, r"coord of structure 1 has the shape \(36,\)"),
+        ({"coord": "water.xyz"}, "coord of structure 1 cannot be read as an array of numbers"),
+        ({"box": np.ones(6)}, r"box of structure 1 has the shape \(6,\); expected \(3, 3\)"),
+        ({"types": np.full(12, 0.5)}, "types of structure 1 are float64; give integers"),
+        ({"types": ["O"] * 12}, "types of structure 1 are .*; give integers"),
+    ],
+)
+def test_wrong_structures(water, change, message):
+    coord, box, types = water.inputs
+    good = Structure(coord[0], box[0].reshape(3, 3), types)
+    pot = DeepPot(water.path, "numpy")
+    with pytest.raises(DataError, match=message):
+        pot.predict([good, good._replace(**change)])
+    lists = Structure(coord[0].tolist(), box[0].reshape(3, 3).tolist(), types.tolist())
+    assert pot.predict([lists]).energy == pot.predict([good]).energy
+
+
+def test_a_model_that_is_none():
+    with pytest.raises(ConfigError, match="the path of a file or a model tree; this is int"):
+        DeepPot(3)
 
 
 @pytest.mark.parametrize(

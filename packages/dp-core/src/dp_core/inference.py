@@ -45,6 +45,8 @@ class Predictor:
     def __init__(self, model: str | Path | Any, backend: str | None = None, auto_batch_size: bool | int = True) -> None:
         is_path = isinstance(model, str | Path)
         self._model: Any = load_model(model) if is_path else model
+        if not hasattr(self._model, "neighbor_spec"):
+            raise ConfigError(f"A model is the path of a file or a model tree; this is {type(model).__name__}.")
         frozen_for = _frozen_for(model) if is_path else None
         self._name = backend or frozen_for or os.environ.get("DP_BACKEND") or default_backend()
         self._backend: Backend = get_backend(self._name)
@@ -155,6 +157,7 @@ class Predictor:
         skin, may be used again while no atom has moved more than half of that skin. A structure is anything with
         ``coord``, ``box`` and ``types``. Raises DataError for inputs that do not fit the model.
         """
+        structures = [_checked(s, f"structure {k}") for k, s in enumerate(structures)]
         natoms = [len(s.types) for s in structures]
         parameters = self._parameters(len(natoms), sum(natoms), None, fparam, aparam)
         parts = self._tables(structures, parameters, pairs)
@@ -342,31 +345,58 @@ def as_structures(
     coords: ArrayLike, cells: ArrayLike | None, atom_types: ArrayLike, mixed_type: bool = False
 ) -> list[Structure]:
     """Frames of equal size from arrays of any shape, see ``DeepPot.eval``. Raises DataError where sizes do not fit."""
-    types = np.asarray(atom_types)
-    if types.size and not np.issubdtype(types.dtype, np.integer):
-        raise DataError(f"atom_types are {types.dtype}; give integers, the positions of the elements in the type map.")
-    types = types.astype(np.int64)
+    types = _integers("atom_types", atom_types)
     if types.ndim != (2 if mixed_type else 1):
         wanted = "(frames, atoms), because mixed_type is set" if mixed_type else "(atoms,), or set mixed_type"
         raise DataError(f"atom_types have the shape {types.shape}; expected {wanted}.")
     na = types.shape[-1]
-    x = np.asarray(coords, dtype=np.float64)
+    x = _numbers("coords", coords)
     nf = len(types) if mixed_type else x.size // (3 * na) if na else 0
     if x.size != nf * na * 3 or (x.size and not nf):
         raise DataError(f"coords have the shape {x.shape}, but there are {na} atom types; expected (frames, {na}, 3).")
     x = x.reshape(nf, na, 3)
     boxes: Any = [None] * nf
     if cells is not None:
-        boxes = np.asarray(cells, dtype=np.float64)
+        boxes = _numbers("cells", cells)
         if boxes.size != nf * 9:
             raise DataError(f"cells have the shape {boxes.shape}, but there are {nf} frames; expected ({nf}, 3, 3).")
         boxes = boxes.reshape(nf, 3, 3)
     return [Structure(x[k], boxes[k], types[k] if mixed_type else types) for k in range(nf)]
 
 
+def _checked(structure: Any, name: str) -> Structure:
+    """A structure with arrays of the right shapes. Raises DataError for other shapes."""
+    types = _integers(f"types of {name}", structure.types)
+    coord = _numbers(f"coord of {name}", structure.coord)
+    if types.ndim != 1 or coord.shape != (len(types), 3):
+        raise DataError(
+            f"coord of {name} has the shape {coord.shape} and its types {types.shape}; expected (atoms, 3) and (atoms,)."
+        )
+    if structure.box is None:
+        return Structure(coord, None, types)
+    box = _numbers(f"box of {name}", structure.box)
+    if box.shape != (3, 3):
+        raise DataError(f"box of {name} has the shape {box.shape}; expected (3, 3), the lattice vectors as rows.")
+    return Structure(coord, box, types)
+
+
+def _integers(name: str, given: ArrayLike) -> Ints:
+    types = np.asarray(given)
+    if types.size and not np.issubdtype(types.dtype, np.integer):
+        raise DataError(f"{name} are {types.dtype}; give integers, the positions of the elements in the type map.")
+    return types.astype(np.int64, copy=False)
+
+
+def _numbers(name: str, given: ArrayLike) -> Floats:
+    try:
+        return np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} cannot be read as an array of numbers: {error}.") from error
+
+
 def _repeated(name: str, given: ArrayLike, width: int, sizes: Mapping[str, tuple[int, int]]) -> Floats:
     """Parameters as (rows, width), repeated as often as the size tells. sizes: (rows given, repeats) by meaning."""
-    values = np.asarray(given, dtype=np.float64)
+    values = _numbers(name, given)
     if not width:
         raise DataError(f"{name} was given, but the model has none. Leave it out.")
     for rows, repeats in sizes.values():
