@@ -240,7 +240,7 @@ def test_wrong_input(water, change, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"coord": np.zeros((11, 3))}, r"coord of structure 1 has the shape \(11, 3\) and its types \(12,\)"),
+        ({"coord": np.zeros((11, 3))}, r"coord of structure 1 has the shape \(11, 3\) and its types have \(12,\)"),
         ({"coord": np.zeros(36)}, r"coord of structure 1 has the shape \(36,\)"),
         ({"coord": "water.xyz"}, "coord of structure 1 cannot be read as an array of numbers"),
         ({"box": np.ones(6)}, r"box of structure 1 has the shape \(6,\); expected \(3, 3\)"),

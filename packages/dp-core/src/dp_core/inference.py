@@ -370,7 +370,7 @@ def _checked(structure: Any, name: str) -> Structure:
     coord = _numbers(f"coord of {name}", structure.coord)
     if types.ndim != 1 or coord.shape != (len(types), 3):
         raise DataError(
-            f"coord of {name} has the shape {coord.shape} and its types {types.shape}; expected (atoms, 3) and (atoms,)."
+            f"coord of {name} has the shape {coord.shape} and its types have {types.shape}; expected (N, 3) and (N,)."
         )
     if structure.box is None:
         return Structure(coord, None, types)
