@@ -11,6 +11,7 @@ import pytest
 from dp_core import load_model
 from dp_core.errors import ConfigError, DataError
 from dp_core.module import leaves, trained_leaves
+from dp_core.numpy_backend import NumpyBackend
 from dp_core.schema import load_input
 from dp_core.training import LogReporter, load_checkpoint, train
 from dp_core.training.validation import Mean
@@ -117,6 +118,24 @@ def test_zero_steps_write_a_checkpoint(tiny, tmp_path):
 def test_epochs(tiny, tmp_path):
     # 9 frames in batches of one, drawn by size: 9 batches are an epoch
     assert run(tiny(numb_steps=None, numb_epoch=1.5), tmp_path).step == 14
+
+
+def test_processes_share_epochs_and_scale_the_rate_when_asked(tiny, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(NumpyBackend, "world_size", 2)
+    document = tiny(numb_steps=None, numb_epoch=1.5, learning_rate={"scale_by_worker": "sqrt"})
+    assert run(document, tmp_path).step == 7
+    rates = np.genfromtxt(tmp_path / "lcurve.out", names=True)["lr"]
+    assert rates[0] == pytest.approx(0.01 * 2**0.5, rel=0.02)
+    assert "start_lr is 0.0141421, scaled for 2 processes (scale_by_worker)." in caplog.text
+    run(document | {"learning_rate": {"start_lr": 0.01}}, tmp_path)
+    assert np.genfromtxt(tmp_path / "lcurve.out", names=True)["lr"][0] == 0.01
+
+
+def test_nothing_to_train(tiny, tmp_path):
+    frozen = {"descriptor": {"trainable": False}, "fitting_net": {"trainable": False}}
+    with pytest.raises(ConfigError, match="No parameter is left to train: trainable is false"):
+        run(tiny(model=frozen), tmp_path)
 
 
 def test_type_map_of_the_data(tiny, tmp_path):
@@ -335,10 +354,18 @@ def test_unusual_labels_stop_before_anything_is_written(tiny, tmp_path):
 
 def test_unwritable_folder(tiny, tmp_path):
     (tmp_path / "taken").touch()
-    for option in ("save_ckpt", "disp_file", "save_dir"):
+    for option, more in {
+        "save_ckpt": {}, "disp_file": {}, "save_dir": {}, "profiling_file": {"profiling": True},
+        "tensorboard_log_dir": {"tensorboard": True}, "stat_file": {},
+    }.items():  # fmt: skip
         with pytest.raises(ConfigError, match=r"taken.* cannot be written"):
-            run(tiny(**{option: "taken/x"}), tmp_path)
-    assert not (tmp_path / "out.json").exists()
+            run(tiny(**{option: "taken/x"}, **more), tmp_path)
+    with pytest.raises(ConfigError, match=r"taken.* cannot be written"):
+        run(tiny(), tmp_path, output="taken/out.json")
+    averages = {"ema_full_validation": True, "save_best_dir": "taken/x"}
+    with pytest.raises(ConfigError, match=r"taken.* cannot be written"):
+        run(tiny(enable_ema=True, validating=averages), tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "taken"]
 
 
 def test_reporter_of_ones_own(tiny, tmp_path):

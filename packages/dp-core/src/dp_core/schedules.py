@@ -31,7 +31,7 @@ class ScheduleSettings(Section):
     warmup_ratio: float | None = option(None, "length of the warm-up as a fraction of the run", ge=0, lt=1)
     warmup_start_factor: float = option(0.0, "rate at the first step as a fraction of start_lr", ge=0)
     scale_by_worker: Literal["linear", "sqrt", "none"] = option(
-        "linear", "with n workers, multiply start_lr by n, by √n or not at all"
+        "none", "with n processes that train together, multiply start_lr by n, by √n or not at all"
     )
 
     @pydantic.model_validator(mode="before")

@@ -240,4 +240,5 @@ def words(hint: Any, many: bool = False) -> str:
 def _limits(metadata: tuple[Any, ...]) -> str:
     signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
     found = [f"{sign} {getattr(m, name):g}" for m in metadata for name, sign in signs.items() if hasattr(m, name)]
-    return (" " + " and ".join(found)) if found else ""
+    filled = " that is not empty" if any(hasattr(m, "min_length") for m in metadata) else ""
+    return filled + ((" " + " and ".join(found)) if found else "")

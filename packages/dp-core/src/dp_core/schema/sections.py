@@ -108,7 +108,7 @@ class Training(Section):
 
     training_data: TrainingData = option(..., "the data that the model learns from")
     validation_data: ValidationData | None = option(None, "the data that the training is judged by")
-    stat_file: str | None = option(None, "file or folder that keeps the statistics of the data")
+    stat_file: str | None = option(None, "file or folder that keeps the statistics of the data", min_length=1)
     stat_file_mode: Literal["read", "update"] = option("update", "use the kept statistics only, or add missing ones")
     numb_steps: int | None = option(
         None, "number of training steps", aliases=("stop_batch", "num_step", "num_steps", "numb_step"), ge=0
@@ -117,11 +117,11 @@ class Training(Section):
         None, "passes through the data, instead of numb_steps", aliases=("num_epochs", "num_epoch", "numb_epochs"), gt=0
     )
     seed: int | None = option(None, "seed of the order of the data", ge=0)
-    disp_file: str = option("lcurve.out", "file of the learning curve")
+    disp_file: str = option("lcurve.out", "file of the learning curve", min_length=1)
     disp_freq: int = option(1000, "steps between two displays", ge=1)
     save_freq: int = option(1000, "steps between two checkpoints", ge=1)
-    save_dir: str | None = option(None, "folder of the numbered checkpoints")
-    save_ckpt: str = option("model.ckpt", "beginning of the names of checkpoints")
+    save_dir: str | None = option(None, "folder of the numbered checkpoints", min_length=1)
+    save_ckpt: str = option("model.ckpt", "beginning of the names of checkpoints", min_length=1)
     max_ckpt_keep: int = option(5, "checkpoints that are kept", ge=1)
     ckpt_keep_ratio: float | None = option(
         None, "checkpoints that are kept, as a fraction of all; instead of max_ckpt_keep", gt=0, lt=1
@@ -134,9 +134,9 @@ class Training(Section):
     time_training: bool = option(True, "print times")
     disp_avg: bool = option(False, "show errors averaged since the last display, not those of one batch")
     profiling: bool = option(False, "write a trace of the training for the Chrome browser")
-    profiling_file: str = option("timeline.json", "file of the trace")
+    profiling_file: str = option("timeline.json", "file of the trace", min_length=1)
     tensorboard: bool = option(False, "write events for TensorBoard")
-    tensorboard_log_dir: str = option("log", "folder of the events")
+    tensorboard_log_dir: str = option("log", "folder of the events", min_length=1)
     tensorboard_freq: int = option(1, "steps between two events", ge=1)
     gradient_max_norm: float | None = option(
         None, "longer gradients are shortened to this norm; 0 or unset: never", ge=0
@@ -162,14 +162,14 @@ class Validating(Section):
     ema_full_validation: bool = option(False, "validate the averaged parameters too")
     validation_freq: int = option(5000, "steps between two validations", ge=1)
     save_best: bool = option(True, "keep the best checkpoints")
-    save_best_dir: str | None = option(None, "folder of the best checkpoints; unset: that of save_ckpt")
+    save_best_dir: str | None = option(None, "folder of the best checkpoints; unset: that of save_ckpt", min_length=1)
     max_best_ckpt: int = option(1, "best checkpoints that are kept", ge=1)
     validation_metric: str = option(
         "E:MAE",
         "what best means: E energy per atom, F force, V virial per atom, S stress, FR force and FM magnetic force of"
         " spin models; with MAE or RMSE",
     )
-    full_val_file: str = option("val.log", "file of the validations")
+    full_val_file: str = option("val.log", "file of the validations", min_length=1)
     full_val_start: float = option(0.5, "first step that validates; below 1 a fraction of the run, 1 never", ge=0)
 
     @pydantic.field_validator("validation_metric")

@@ -16,6 +16,9 @@ from dp_core.format import write_bytes
 
 log = logging.getLogger("dp_core.training")
 
+#: The JSON lines beside the table.
+LOG = "train_log.jsonl"
+
 NOTE = "# If there is no available reference data, rmse_*_{val,trn} will print nan\n"
 
 
@@ -29,7 +32,7 @@ class LearningCurve:
 
     def __init__(self, path: Path, *, restart_step: int | None):
         self.path = path
-        self.json_path = path.with_name("train_log.jsonl")
+        self.json_path = path.with_name(LOG)
         self._head = ""
         if restart_step is not None:
             self._head = _cut(self.path, restart_step, _table_step)

@@ -213,13 +213,13 @@ def source_for(
     return BatchSource(systems, sampler, store, make, timeline, part)
 
 
-def length_of(settings: Input, sampler: Sampler) -> int:
-    """The number of steps: given, or from a number of epochs."""
+def length_of(settings: Input, sampler: Sampler, processes: int) -> int:
+    """The number of steps: given, or from a number of epochs. Processes that train together share each epoch."""
     options = settings.training
     if options.numb_steps is not None:
         return options.numb_steps
     assert options.numb_epoch is not None
-    return math.ceil(options.numb_epoch * math.ceil(sampler.batches_per_epoch) / options.acc_freq)
+    return math.ceil(options.numb_epoch * math.ceil(sampler.batches_per_epoch) / (options.acc_freq * processes))
 
 
 def optimizer_of(settings: Input) -> Optimizer:

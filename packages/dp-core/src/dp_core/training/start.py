@@ -25,11 +25,15 @@ from dp_core.training.checkpoint import Checkpoint, find_checkpoint, load_checkp
 from dp_core.training.dry_run import Summary, summarize
 from dp_core.training.frames import Budget, cache_limit
 from dp_core.training.initial import draw_seed, take_weights, with_seeds
+from dp_core.training.lcurve import LOG
 from dp_core.training.loop import Job, Loop
 from dp_core.training.places import check_writable
 from dp_core.training.reporter import LogReporter, Reporter, SilentReporter
 from dp_core.training.restart import check_restart
 from dp_core.training.timeline import Timeline
+
+#: The input in the form of today, without defaults.
+COMPATIBLE = "input_v2_compat.json"
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class _Begin:
     force_load: bool
     skip_neighbor_stat: bool
     write: bool
+    output: Path
 
 
 class _Start:
@@ -87,8 +92,12 @@ class _Start:
         settings, options = self.settings, self.settings.training
         data = setup.open_data(settings, self.folder, self.before.model.type_map if self.before else None)
         sampler = setup.sampler_of(data.training, options.training_data, self.seed)
-        num_steps = setup.length_of(settings, sampler)
-        schedule = build_schedule(settings.learning_rate, num_steps)
+        num_steps = setup.length_of(settings, sampler, self.processes)
+        schedule = build_schedule(settings.learning_rate, num_steps, self.processes)
+        if schedule.start_lr != settings.learning_rate.start_lr:
+            self.reporter.notice(
+                f"start_lr is {schedule.start_lr:g}, scaled for {self.processes} processes (scale_by_worker)."
+            )
         loss = registry.lookup("loss", settings.loss.type).from_settings(settings.loss, schedule.start_lr)
         fields = setup.files_of(settings, self.folder, self.name, num_steps)
         check_writable(self._files(fields), make=self.write)
@@ -101,6 +110,11 @@ class _Start:
             progress = {"seed": self.seed, "data": data.summary()}
             start = Checkpoint(model, 0, progress=progress, settings=settings.to_document())
         start = replace(start, settings=settings.to_document())
+        if not trained_leaves(start.model):
+            raise ConfigError(
+                "No parameter is left to train: trainable is false in the descriptor and in the fitting. "
+                "Set one of them to true."
+            )
         timeline = Timeline(options.profiling)
         setup.check_labels(data, start.model, loss, self.reporter)
         sources = self._sources(data, sampler, start, loss, timeline)
@@ -142,12 +156,19 @@ class _Start:
     def _files(self, fields: dict[str, Any]) -> list[Path]:
         """What the training will write."""
         o = self.settings.training
-        files = [o.disp_file, fields["files"].link, fields["files"].path(0)]
+        curve = Path(o.disp_file)
+        names = [self.begin.output, COMPATIBLE, curve, curve.with_name(LOG)]
+        for series in (fields["files"], fields["averaged_files"]):
+            names += [series.link, series.path(0)] if series else []
+        for full in (fields["full"], fields["averaged_full"]):
+            names += [full.log, full.prefix + "-0"] if full else []
         if o.stat_file and o.stat_file_mode == "update":
-            files.append(str(Path(o.stat_file).parent / ".stat"))
-        if fields["full"]:
-            files += [fields["full"].log, fields["full"].prefix + "-0"]
-        return [self.folder / file for file in files]
+            names.append(Path(o.stat_file).parent / ".stat")
+        if o.profiling:
+            names.append(o.profiling_file)
+        if o.tensorboard:
+            names.append(Path(o.tensorboard_log_dir) / "events")
+        return [self.folder / name for name in names]
 
     def _sources(
         self, data: setup.Data, sampler: Sampler, start: Checkpoint, loss: Loss, timeline: Timeline
@@ -218,14 +239,14 @@ def train(
     for notice in settings.notices:
         reporter.notice(notice)
     weights = init_model if init_model is not None else init_frz_model
-    begin = _Begin(restart, weights, force_load, skip_neighbor_stat, write=not dry_run)
+    begin = _Begin(restart, weights, force_load, skip_neighbor_stat, not dry_run, Path(output))
     start = _Start(settings, begin, backend, folder, reporter)
     job, resolved = start.prepare()
     if dry_run:
         return TrainResult(summary=summarize(job, backend))
     if job.rank == 0:
         _write_json(folder / output, resolved.to_document())
-        _write_json(folder / "input_v2_compat.json", settings.upgraded)
+        _write_json(folder / COMPATIBLE, settings.upgraded)
     outcome = Loop(job, start.reporter).run()
     return TrainResult(outcome.model, outcome.step, outcome.checkpoint, outcome.seconds)
 
