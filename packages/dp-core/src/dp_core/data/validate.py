@@ -38,8 +38,8 @@ class Problem:
 def validate_frame(frame: Frame, system: System) -> None:
     """Raise DataError (naming system, set and frame) at the first thing in a frame that cannot be right.
 
-    That is: NaN or infinite coordinates, cell or labels; labels beyond ``LIMITS``; a cell that is flat, left-handed, or
-    far too small or large for its atoms.
+    That is: NaN or infinite coordinates, cell or labels; labels beyond ``LIMITS``; a cell that is flat, or far
+    too small or large for its atoms. Left-handed cells are as good as others.
     """
     for problem in problems(frame):
         raise DataError(f"{system.where(frame.index)}: {problem.text}")
@@ -87,21 +87,16 @@ def _label(name: str, values: Floats, natoms: int) -> Iterator[Problem]:
 
 
 def _cell(box: Floats, natoms: int) -> Iterator[Problem]:
-    volume = float(np.linalg.det(box))
+    volume = abs(float(np.linalg.det(box)))
     edges = np.linalg.norm(box, axis=1)
-    if not edges.all() or abs(volume) < 1e-6 * edges.prod():
+    if not edges.all() or volume < 1e-6 * edges.prod():
         yield Problem(
             "flat cell",
             f"the cell {_in_words(box)} has no volume. Correct box.npy (nine numbers, rows are the lattice vectors), "
             "or put an empty file named nopbc into the system if its boundaries are open.",
         )
         return
-    if volume < 0:
-        yield Problem(
-            "left-handed cell",
-            f"the cell {_in_words(box)} is left-handed. Exchange two lattice vectors; the lattice stays.",
-        )
-    share = abs(volume) / max(natoms, 1)
+    share = volume / max(natoms, 1)
     if share < DENSEST:
         yield Problem(
             "small cell",
