@@ -11,12 +11,18 @@ from torch import Tensor
 
 from dp_core.module import is_array, tree_map
 
-_DEPTH: ContextVar[int] = ContextVar("depth", default=0)
+#: for each gradient being taken, from the outside in: whether its result will be differentiated
+_OPEN: ContextVar[tuple[bool, ...]] = ContextVar("open", default=())
 
 
 def depth() -> int:
     """How many gradients are being taken, one inside the other."""
-    return _DEPTH.get()
+    return len(_OPEN.get())
+
+
+def is_last() -> bool:
+    """Whether nothing but the gradient being taken will be asked of what is computed now."""
+    return _OPEN.get()[-1:] == (False,)
 
 
 def gradient(function: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> tuple[Any, Tensor]:
@@ -25,7 +31,7 @@ def gradient(function: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> tup
     The result can be differentiated again where gradients are enabled outside, otherwise no graph is kept.
     """
     again = torch.is_grad_enabled()
-    token = _DEPTH.set(depth() + 1)
+    token = _OPEN.set((*_OPEN.get(), again))
     try:
         with torch.enable_grad():
             x = x if x.requires_grad else x.detach().requires_grad_()
@@ -35,7 +41,7 @@ def gradient(function: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> tup
             else:
                 slope = None
     finally:
-        _DEPTH.reset(token)
+        _OPEN.reset(token)
     if not again:
         extra = tree_map(lambda leaf: leaf.detach() if is_array(leaf) else leaf, extra)
     return extra, torch.zeros_like(x) if slope is None else slope

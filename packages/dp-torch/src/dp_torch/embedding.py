@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dp_torch.autodiff import depth
+from dp_torch.autodiff import depth, is_last
 
 #: Slots that go through a network together on a CPU.
 BLOCK = 2048
@@ -125,7 +125,8 @@ class Blocks:
     passed: list[list[Passed]] = field(default_factory=list)  # where weights are trained
     values: list[Tensor] = field(default_factory=list)  # G, (rows, K, M)
     slopes: list[Tensor] = field(default_factory=list)  # dG/ds, (rows, K, M)
-    directions: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # (n, K, d), (n, d, M), of second derivatives
+    #: what slopes were differentiated with, by their contexts: (n, K, d) and (n, d, M)
+    directions: dict[Any, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def split(self, x: Tensor) -> Sequence[Tensor]:
         """The blocks of an array with n rows."""
@@ -145,6 +146,7 @@ class EmbeddingSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, blocks: Blocks, *params: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The sum and the token."""
         with_slope, train = ctx.needs_input_grad[0], any(ctx.needs_input_grad[2:])
         sums = []
         for r in blocks.split(matrix):
@@ -165,6 +167,7 @@ class EmbeddingSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, ga: Tensor | None, _: Tensor | None) -> tuple[Any, ...]:
+        """Gradients of R where these may be differentiated again or no weights are trained, else of the weights."""
         matrix, token, *params = ctx.saved_tensors
         if torch.is_grad_enabled() or not any(ctx.needs_input_grad[2:]):
             return EmbeddingSlope.apply(matrix, ga, token, ctx.blocks), None, *_unknown(params)
@@ -176,6 +179,7 @@ class EmbeddingSlope(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, ga: Tensor, token: Tensor, blocks: Blocks) -> Tensor:
+        """The gradient."""
         out = []
         for r, a, g, dg in zip(blocks.split(matrix), blocks.split(ga), blocks.values, blocks.slopes, strict=True):
             a = a.transpose(1, 2)
@@ -188,6 +192,7 @@ class EmbeddingSlope(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, v: Tensor) -> tuple[Any, ...]:
+        """The gradient of ``ga``."""
         matrix, ga = ctx.saved_tensors
         blocks: Blocks = ctx.blocks
         moved = v[:, :, :1] * matrix
@@ -196,13 +201,13 @@ class EmbeddingSlope(torch.autograd.Function):
             for w, m, g, dg in zip(blocks.split(v), blocks.split(moved), blocks.values, blocks.slopes, strict=True)
         ]
         # The gradients of the weights are left to EmbeddingSum.backward, which the token makes run after this.
-        blocks.directions.append((v, ga))
+        blocks.directions[ctx] = (v, ga)
         return *_unknown([matrix]), torch.cat(of_ga) if len(of_ga) > 1 else of_ga[0], v.new_zeros(()), None
 
 
 def _gradients_of_weights(blocks: Blocks, matrix: Tensor, ga: Tensor | None) -> list[Tensor | None]:
     """Gradients of the weights from ``ga`` and from the slopes that were differentiated."""
-    directions, blocks.directions = blocks.directions, []
+    directions, blocks.directions = list(blocks.directions.values()), {}
     grads: list[Tensor | None] = [None] * (3 * len(blocks.layers))
     # dL/dG = Σ left @ right and dL/d(dG/ds) = Σ first @ right, of rank d for each term
     left = ([] if ga is None else [matrix]) + [v for v, _ in directions]
@@ -224,6 +229,8 @@ def embedding_sum(matrix: Tensor, net: Any) -> Tensor | None:
     if depth() > 1 or any(layer.activation_function.lower() != "tanh" for layer in net.layers):
         return None
     layers = [Dense(layer.w, layer.b, layer.idt, layer.resnet) for layer in net.layers]
+    if is_last():  # no gradients of weights
+        layers = [Dense(*(None if p is None else p.detach() for p in layer[:3]), layer.resnet) for layer in layers]
     rows, slots, _ = matrix.shape
     traced = isinstance(rows, torch.SymInt) or isinstance(slots, torch.SymInt)
     size = None if traced or matrix.is_cuda or rows * slots <= BLOCK else max(1, BLOCK // slots)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 import warnings
 import zipfile
@@ -24,6 +23,7 @@ from dp_core.module import replace, tree_map
 from dp_core.neighbors import Neighborhood
 from dp_core.outputs import evaluate_atoms
 from dp_torch.autodiff import gradient
+from dp_torch.compiled import require_compiler
 
 _NEWEST = 1  # version of the record that this program understands
 _SLOTS = 6000  # slots of a table that are evaluated together on a CPU
@@ -100,7 +100,8 @@ def _scripted(graph: fx.GraphModule) -> Any:
             node.target = torch.ops.aten.to
             node.kwargs = {"dtype": node.kwargs["dtype"]}
         elif isinstance(node.target, torch._ops.OpOverload):
-            node.target = node.target.overloadpacket
+            library, name = node.target.name().split(".")[0].split("::")
+            node.target = getattr(getattr(torch.ops, library), name)
         node.kwargs = {k: v.type if isinstance(v, torch.device) else v for k, v in node.kwargs.items()}
     graph.recompile()
     return torch.jit.script(graph)
@@ -111,11 +112,6 @@ def _write_pth(graph: fx.GraphModule, members: Mapping[str, bytes], path: Path) 
 
 
 def _write_pt2(graph: fx.GraphModule, inputs: Sequence[Tensor], members: Mapping[str, bytes], path: Path) -> None:
-    if not shutil.which(os.environ.get("CXX", "g++")):
-        raise BackendError(
-            "A .pt2 file is compiled code, and there is no C++ compiler here. Install g++ (Debian: apt-get install "
-            "g++), name another one in the environment variable CXX, or freeze to .pth, which needs none."
-        )
     from torch.export import Dim, export
 
     sizes = tuple(dict.fromkeys(range(x.dim()), Dim.DYNAMIC) for x in inputs)
@@ -131,6 +127,8 @@ def _write_pt2(graph: fx.GraphModule, inputs: Sequence[Tensor], members: Mapping
 
 def freeze(model: Any, document: bytes, path: Path, to_tensor: Callable[[np.ndarray], Tensor]) -> None:
     """Write a frozen file; ``.pt2`` by its suffix, else ``.pth``. model: the tree with NumPy leaves."""
+    if path.suffix == ".pt2":
+        require_compiler("A .pt2 file is compiled code")
     record = frozen.capabilities(model)
     sample = frozen.sample_table(model)
     inputs = {name: to_tensor(x) for name, x in frozen.graph_inputs(sample, record).items()}

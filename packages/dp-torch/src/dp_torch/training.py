@@ -52,9 +52,9 @@ class TorchTraining:
         # the fused update wants the number of updates as a tensor for each parameter
         self._updates = [torch.tensor(float(state.updates), device=p.device) for p in self._params.values()]
         if compiled:
-            from dp_torch.compiled import compiled_step
+            from dp_torch.compiled import CompiledStep
 
-            self._step = compiled_step(loss)
+            self._step = CompiledStep(loss)
         else:
             self._step = eager_step(loss)
         distributed.join(next(iter(self._params.values())).device)
