@@ -50,6 +50,11 @@ def _segment_sum_vjp(ans: Any, x: Any, segments: np.ndarray, count: int) -> Call
 defvjp(_segment_sum, _segment_sum_vjp, None, None)
 
 
+#: autograd's own derivative, 1/cosh², is inf/inf in the second derivative of large arguments.
+_tanh = primitive(np.tanh)
+defvjp(_tanh, lambda ans, x: lambda g: g * (1.0 - ans * ans))
+
+
 def _agnp_namespace() -> types.ModuleType:
     """``autograd.numpy`` with the names of the array-API standard that it lacks or spells differently."""
     xp = types.ModuleType("dp_core.autograd_namespace")
@@ -58,6 +63,7 @@ def _agnp_namespace() -> types.ModuleType:
         astype=lambda x, dtype: x.astype(dtype),
         concat=lambda blocks, axis=0: agnp.concatenate(blocks, axis=axis),
         matrix_transpose=lambda x: agnp.swapaxes(x, -1, -2),
+        tanh=_tanh,
         take=lambda x, index, axis=0: x[index] if axis == 0 else agnp.take(x, index, axis=axis),
     )
     return xp
