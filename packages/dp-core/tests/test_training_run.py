@@ -352,6 +352,31 @@ def test_unusual_labels_stop_before_anything_is_written(tiny, tmp_path):
     assert {p: p.read_bytes() for p in tmp_path.glob("*") if p.is_file()} == before
 
 
+def test_data_without_labels(tiny, tmp_path, caplog):
+    tiny_document = tiny()
+    for path in [*tmp_path.glob("data/*/set.000/virial.npy"), tmp_path / "data/v/set.000/force.npy"]:
+        path.unlink()
+    run(tiny_document, tmp_path, output="first.json")
+    assert "No frame of the training data has virial; what the loss compares with it counts nothing." in caplog.text
+    assert "No frame of the validation data has force or virial; what" in caplog.text
+    before = sorted(tmp_path.iterdir())
+    for path in [*tmp_path.glob("data/*/set.000/energy.npy"), *tmp_path.glob("data/*/set.000/force.npy")]:
+        path.unlink()
+    with pytest.raises(DataError, match="No frame of the training data has energy or force or virial, so there is"):
+        run(tiny_document, tmp_path)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_shapes_of_all_files_are_checked_first(tiny, tmp_path, monkeypatch):
+    """Also of those that the sample leaves out."""
+    monkeypatch.setattr("dp_core.training.setup.MOST_ATOMS", 4)
+    document = tiny(model={"data_stat_nbatch": 1})
+    np.save(tmp_path / "data/b/set.000/force.npy", np.zeros((4, 17)))
+    with pytest.raises(DataError, match=r"data/b/set.000/force.npy has 17 numbers a frame, expected 3×6=18"):
+        run(document, tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data"]
+
+
 def test_unwritable_folder(tiny, tmp_path):
     (tmp_path / "taken").touch()
     for option, more in {

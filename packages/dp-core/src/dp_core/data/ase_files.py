@@ -100,10 +100,6 @@ class AseSystem(System):
         """All of them: only elements that occur are known."""
         return np.arange(len(self.own_names or ()))
 
-    def natoms_of(self, i: int) -> int:
-        """Atoms of frame ``i``."""
-        return len(self._frames[i].numbers)
-
     def available(self) -> frozenset[str]:
         """Names in memory of all quantities in any frame; usual keys under the name of their label."""
         keys = frozenset().union(*(frame.fields for frame in self._frames))

@@ -113,15 +113,6 @@ class System(abc.ABC):
         """(N,) model types of frame ``i``; −1 = padding."""
         return self._lookup[self.own_types(i)]
 
-    def natoms_of(self, i: int) -> int:
-        """Real atoms of frame ``i``."""
-        return int(np.count_nonzero(self.own_types(i) >= 0))
-
-    def type_counts(self, i: int) -> Integers:
-        """(number of model types,) atoms of each type in frame ``i``."""
-        types = self.types_of(i)
-        return np.bincount(types[types >= 0], minlength=len(self.type_map))
-
     def frame(self, i: int, labels: Sequence[Label] = ()) -> Frame:
         """Frame ``i`` with the labels asked for.
 

@@ -58,7 +58,7 @@ def problems(frame: Frame) -> Iterator[Problem]:
         )
     if frame.box is not None:
         yield from _cell(frame.box, frame.natoms)
-    for name in frame.found:
+    for name in sorted(frame.found):
         yield from _label(name, frame.labels[name], frame.natoms)
 
 

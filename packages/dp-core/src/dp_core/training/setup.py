@@ -13,7 +13,7 @@ import numpy as np
 from dp_core import registry
 from dp_core.backend import CHECKPOINTS, Backend, Optimizer
 from dp_core.data import Sampler, System, open_systems
-from dp_core.errors import ConfigError
+from dp_core.errors import ConfigError, DataError
 from dp_core.inputs import input_labels
 from dp_core.losses import Loss
 from dp_core.module import replace, tree_map
@@ -140,12 +140,26 @@ def even_sample(systems: Sequence[System], most_atoms: int) -> Sample:
 
 
 def check_labels(data: Data, model: Any, loss: Loss, reporter: Reporter) -> None:
-    """Read a sample of all data as training will, so that bad files and numbers are met before anything is written."""
-    labels = [*loss.labels(model), *input_labels(model)]
-    for systems in (data.training, data.validation or []):
-        sample = even_sample(systems, MOST_ATOMS)
-        for done, _ in enumerate(sample.frames(labels), 1):
+    """Look at all data as training will, so that bad files and numbers are met before anything is written.
+
+    Of every file the shape, of a sample the numbers. Raises DataError also if there is no label to train on; warns
+    about parts of the loss that have none.
+    """
+    wanted, inputs = loss.labels(model), input_labels(model)
+    for name, systems in (("training", data.training), ("validation", data.validation or [])):
+        for system in systems:
+            system.check_labels([*wanted, *inputs])
+        sample, found = even_sample(systems, MOST_ATOMS), set[str]()
+        for done, frame in enumerate(sample.frames([*wanted, *inputs]), 1):
+            found |= frame.found
             reporter.progress("Data", done, len(sample))
+        absent = [label.key for label in wanted if label.key not in found]
+        if not systems or not absent:
+            continue
+        told = f"No frame of the {name} data has {' or '.join(absent)}"
+        if name == "training" and len(absent) == len(wanted):
+            raise DataError(f"{told}, so there is nothing to train on. Add labels, or other terms to the loss section.")
+        reporter.warning(f"{told}; what the loss compares with it counts nothing.")
 
 
 def measured(model: Any, settings: Input, data: Data, directory: Path, *, write: bool, reporter: Reporter) -> Any:
