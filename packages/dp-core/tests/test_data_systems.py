@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dp_core.data import Frame, Label, collect_type_map, convert_to_npy, open_systems, write_npy_system
+from dp_core.data.store import NpyArray
 from dp_core.errors import DataError
 
 ENERGY = Label("energy", 1)
@@ -222,6 +223,18 @@ class TestMixedType:
         path = self.make(tmp_path / "s", types=self.TYPES + 1)
         with pytest.raises(DataError, match=r"s, set.000, frame 2: .*from 0 to 3, expected whole numbers from 0 to 2"):
             only(path, ("O", "H", "C")).frame(2)
+        with pytest.raises(DataError, match=r"s, set.000, frame 2: .*from 0 to 3, expected whole numbers from 0 to 2"):
+            only(path, ("O", "H", "C")).used_types()
+
+    @pytest.mark.parametrize(("together", "reads"), [(3, 8), (8, 4), (1000, 2)])
+    def test_used_types_are_read_many_frames_at_once(self, tmp_path, monkeypatch, together, reads):
+        system = only(self.make(tmp_path / "s", sets=2), ("O", "H", "C"))
+        calls, read = [], NpyArray.read
+        monkeypatch.setattr("dp_core.data.npy._TOGETHER", together)
+        monkeypatch.setattr(NpyArray, "read", lambda *a: calls.append(a) or read(*a))
+        for _ in range(2):
+            assert system.used_types().tolist() == [0, 1, 2]
+        assert len(calls) == reads
 
 
 class TestHdf5:

@@ -12,6 +12,7 @@ import bisect
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from dp_core.errors import DataError
 COORD = Label("coord", 3, atomic=True)
 BOX = Label("box", 9)
 TYPES = Label("real_atom_types", 1, atomic=True)
+
+#: Types that are looked at together.
+_TOGETHER = 1_000_000
 
 
 @dataclass
@@ -156,8 +160,25 @@ class NpySystem(System):
         """The types that really occur, in the numbering of the files, sorted."""
         if not self.mixed:
             return np.unique(self._types)
-        used = {int(t) for i in range(self.nframes) for t in np.unique(self.own_types(i))}
-        return np.array(sorted(used - {-1}), dtype=np.int64)
+        return self._used_types
+
+    @cached_property
+    def _used_types(self) -> Integers:
+        used: set[float] = set()
+        together = max(1, _TOGETHER // self.natoms)
+        for part in self._sets:
+            place = self._locate(part, TYPES)
+            if place is None:
+                raise DataError(self.missing(TYPES, part.start))
+            array, count = place
+            for first in range(0, part.nframes, together):
+                last = min(first + together, part.nframes)
+                values = np.unique(array.read(first * count, last * count))
+                if not np.isin(values, np.arange(-1, len(self.own_names or ()))).all():
+                    for i in range(first, last):
+                        self.own_types(part.start + i)  # says which frame it is
+                used.update(values.tolist())
+        return np.array(sorted(used - {-1.0}), dtype=np.int64)
 
     def available(self) -> frozenset[str]:
         """Names in memory of all quantities in any set."""

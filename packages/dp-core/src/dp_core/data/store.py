@@ -170,8 +170,8 @@ class Hdf5Array:
         """Numbers start … stop−1 of the flattened array, as a new float64 array."""
         row = self.size // self.shape[0] if self.shape and self.shape[0] else 0
         try:
-            if row and start % row == 0 and stop - start == row:
-                return np.asarray(self.dataset[start // row], dtype=np.float64).ravel()
+            if row and start % row == 0 and stop % row == 0:
+                return np.asarray(self.dataset[start // row : stop // row], dtype=np.float64).ravel()
             return self._whole[start:stop].astype(np.float64)
         except OSError as error:
             raise DataError(f"{self.name} cannot be read: {error}. Copy or write the file again.") from error
