@@ -157,7 +157,7 @@ class _Start:
         """What the training will write."""
         o = self.settings.training
         curve = Path(o.disp_file)
-        names = [self.begin.output, COMPATIBLE, curve, curve.with_name(LOG)]
+        names: list[Path | str] = [self.begin.output, COMPATIBLE, curve, curve.with_name(LOG)]
         for series in (fields["files"], fields["averaged_files"]):
             names += [series.link, series.path(0)] if series else []
         for full in (fields["full"], fields["averaged_full"]):
