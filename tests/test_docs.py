@@ -47,6 +47,7 @@ def test_there_is_a_manual() -> None:
 
 
 @page
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All blocks of a page one after the other, in a folder that has the files of the tests and nothing to lose."""
     (tmp_path / "tests").mkdir()
