@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +56,12 @@ def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "tests" / "golden").symlink_to(ROOT / "tests" / "golden")
     shutil.copy(ROOT / "examples" / "copper" / "copper.xyz", tmp_path)
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {"__name__": page.stem}
+    module = types.ModuleType(f"docs_{page.stem}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)  # classes look for their module
     for number, text in enumerate(blocks(page, "python")):
         if any(mark in text and backend not in installed() for mark, backend in NEEDS.items()):
             continue
-        exec(compile(text, f"{page.name}, block {number}", "exec"), names)
+        exec(compile(text, f"{page.name}, block {number}", "exec"), module.__dict__)
 
 
 @page
