@@ -206,6 +206,21 @@ def test_forced_loading_keeps_fresh_values(tiny, tmp_path, caplog):
     )
 
 
+def test_other_settings_of_equal_shape_are_told(tiny, tmp_path, caplog):
+    old = run(tiny(), tmp_path).model
+    caplog.clear()
+    changes = {"descriptor": {"rcut": 2.9, "precision": "float32", "seed": 5}, "preset_out_bias": {"energy": [1, 2]}}
+    new = run(tiny(model=changes, numb_steps=0), tmp_path, init_model="model.ckpt").model
+    for text in (
+        "model/descriptor/rcut is 3.0 in the file, 2.9 here; the parameters come from the file.",
+        "model/descriptor/precision is default in the file, float32 here",
+        "model/preset_out_bias is absent in the file, {'energy': [1.0, 2.0]} here",
+    ):
+        assert text in caplog.text
+    assert len(caplog.records) == 3
+    assert np.array_equal(new.out_bias, old.out_bias)
+
+
 def test_another_type_map(tiny, tmp_path):
     run(tiny(), tmp_path)
     with pytest.raises(ConfigError, match="is a model of O H, in this order; model/type_map here is H O"):

@@ -11,7 +11,7 @@ import numpy as np
 from dp_core.errors import ConfigError
 from dp_core.model_file import model_document, model_from_document
 from dp_core.module import leaves, with_leaves
-from dp_core.schema.section import Section
+from dp_core.schema import Section, parse_model
 from dp_core.training.checkpoint import differences
 
 
@@ -48,7 +48,7 @@ def with_seeds(section: Section, seed: int, place: str) -> Section:
 
 
 def take_weights(model: Any, source: Any, name: str, *, force: bool) -> tuple[Any, list[str]]:
-    """The model with all parameters and statistics of another one, and what could not be taken, in words.
+    """The model with all parameters and statistics of another one, and sentences about what does not fit them.
 
     Raises ConfigError with everything that does not fit; with ``force``, that stays as it is in ``model``.
     """
@@ -66,7 +66,7 @@ def take_weights(model: Any, source: Any, name: str, *, force: bool) -> tuple[An
         if path in old and old[path].shape != new[path].shape
     ]
     if problems and not force:
-        listed = "\n  ".join([*_settings(model, source), *problems])
+        listed = "\n  ".join([*_differences(model, source), *problems])
         raise ConfigError(
             f"{name} does not fit the model of the input:\n  {listed}\n"
             "Give the settings of the file in the model section, or use --force-load to start with fresh values there."
@@ -74,16 +74,33 @@ def take_weights(model: Any, source: Any, name: str, *, force: bool) -> tuple[An
     taken = {p: old[p].astype(v.dtype) for p, v in new.items() if p in old and old[p].shape == v.shape}
     # through the document, because some static fields say what kind of values the leaves have
     filled = model_from_document(model_document(with_leaves(model, taken)))
-    return filled, problems
+    told = [f"{difference}; the parameters come from the file." for difference in _differences(model, source)]
+    return filled, [*told, *(f"{problem}; it begins anew." for problem in problems)]
 
 
-def _settings(model: Any, source: Any) -> list[str]:
-    """The settings in which the two differ, which usually explain the rest."""
+#: Settings that say nothing of what the parameters mean.
+_NO_MATTER = {"seed", "trainable", "info", "data_stat_nbatch", "data_stat_protect", "data_bias_nsample"}
+
+
+def _differences(model: Any, source: Any) -> list[str]:
+    """The settings in which the two differ."""
     if not (model.script and source.script):
         return []
-    skipped = ("seed", "trainable", "info")
     return [
-        f"model/{place} is {old} in the file, {new} here"
-        for place, old, new in differences(source.script, model.script)
-        if place.split("/")[-1] not in skipped
+        f"model/{place} is {_shown(old)} in the file, {_shown(new)} here"
+        for place, old, new in differences(_complete(source.script), _complete(model.script))
+        if not _NO_MATTER & set(place.split("/"))
     ]
+
+
+def _complete(script: dict[str, Any]) -> dict[str, Any]:
+    """A model section with all defaults, as far as this version of dp knows its keys."""
+    try:
+        document: dict[str, Any] = parse_model(script).to_document()
+    except ConfigError:
+        return script
+    return document
+
+
+def _shown(value: Any) -> str:
+    return "absent" if value is None else str(value)

@@ -143,7 +143,7 @@ class _Start:
         source = load_model(path)
         model, left = take_weights(model, source, str(path), force=self.begin.force_load)
         for problem in left:
-            self.reporter.warning(f"{problem}; it begins anew.")
+            self.reporter.warning(problem)
         self.reporter.notice(f"Parameters and statistics are those of {path}")
         if model.min_nbor_dist is None:
             model = replace_fields(model, min_nbor_dist=source.min_nbor_dist)
