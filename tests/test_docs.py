@@ -14,6 +14,7 @@ import pytest
 import typer.main
 
 from dp_core.backend import installed
+from dp_core.schema.unsupported import KEYS, TYPES
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -112,3 +113,14 @@ def test_every_command_is_described() -> None:
     top = application().commands
     groups = {f"{name} {sub}" for name, group in top.items() for sub in getattr(group, "commands", {})}
     assert described == groups | {name for name, command in top.items() if not hasattr(command, "commands")}
+
+
+def test_everything_that_is_refused_is_named() -> None:
+    """The messages of refused keys and types lead to this page."""
+    text = (ROOT / "docs" / "differences.md").read_text(encoding="utf-8")
+    for names in TYPES.values():
+        for name in names:
+            assert f"`{name}`" in text
+    for keys in KEYS.values():
+        for _, feature in keys.values():
+            assert feature.replace("set.*", "`set.*`") in text
