@@ -409,3 +409,15 @@ def test_reporter_of_ones_own(tiny, tmp_path):
     assert [s.step for s in mine.shown] == [1, 2, 4, 6, 8]
     assert mine.shown[-1].remaining == 0.0
     assert ("Statistics", 9, 9) in mine.stages
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_coincident_atoms_are_named(tiny, tmp_path, skip):
+    """Also without the count of neighbours, which would find them first."""
+    document = tiny()
+    path = tmp_path / "data/a/set.000/coord.npy"
+    coord = np.load(path)
+    coord[1, 3:6] = coord[1, :3]
+    np.save(path, coord)
+    with pytest.raises(DataError, match="0 and 1"):
+        run(document, tmp_path, skip_neighbor_stat=skip)

@@ -69,7 +69,7 @@ def first_input(paths: Sequence[str]) -> FirstInput:
             f"{COMMENT}": "falls from start_lr to stop_lr during the run",
             "type": "exp",
             "start_lr": 0.001,
-            "stop_lr": 1e-08,
+            "stop_lr": 1e-05,
         },
         "loss": _loss(labels),
         "training": {

@@ -206,6 +206,15 @@ def frame_neighbors(coord: Floats, cell: Floats | None, types: Ints, spec: Neigh
     return row_neighbors(frame_pairs(coord, cell, types, spec), coord, cell, spec)
 
 
+def refuse_coincident(found: FrameNeighbors, where: str) -> None:
+    """Raise DataError if two atoms are at the same place; ``where`` names the frame."""
+    if found.nearest > 0.0:
+        return
+    p = int(np.argmin(np.einsum("pc,pc->p", found.vectors, found.vectors)))
+    i, j = (int(found.atoms[row[p]]) for row in (found.center, found.neighbor))
+    raise DataError(f"Atoms {i} and {j} of {where} are at the same place. Remove one of them.")
+
+
 class MovingPairs:
     """The pairs of a frame that moves: found with a skin, and again only when atoms or cell have moved too far.
 

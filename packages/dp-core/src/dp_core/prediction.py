@@ -15,7 +15,7 @@ import numpy as np
 
 from dp_core import outputs
 from dp_core.backend import Backend, Evaluator
-from dp_core.errors import DataError, NonFiniteError
+from dp_core.errors import NonFiniteError
 from dp_core.neighbors import (
     Batch,
     Floats,
@@ -25,6 +25,7 @@ from dp_core.neighbors import (
     PairList,
     build_batch,
     frame_pairs,
+    refuse_coincident,
     row_neighbors,
 )
 
@@ -107,7 +108,7 @@ def tables(
             waiting, count = [], 0
         for start, stop in [(0, n)] if whole or n <= rows else _equal_parts(n, rows):
             found = row_neighbors(known, structure.coord, structure.box, spec, start, stop)
-            _refuse_coincident(found, k)
+            refuse_coincident(found, f"frame {k}")
             if stop - start == n:
                 waiting, count = [*waiting, found], count + n
             else:
@@ -120,14 +121,6 @@ def _equal_parts(n: int, rows: int) -> list[tuple[int, int]]:
     """Cut n rows into the fewest parts of at most ``rows``, of about equal size."""
     cuts = np.linspace(0, n, -(-n // rows) + 1).astype(int)
     return [(int(a), int(b)) for a, b in pairwise(cuts)]
-
-
-def _refuse_coincident(found: FrameNeighbors, frame: int) -> None:
-    if found.nearest > 0.0:
-        return
-    p = int(np.argmin(np.einsum("pc,pc->p", found.vectors, found.vectors)))
-    i, j = (int(found.atoms[row[p]]) for row in (found.center, found.neighbor))
-    raise DataError(f"Atoms {i} and {j} of frame {frame} are at the same place. Remove one of them.")
 
 
 def predict(

@@ -163,7 +163,8 @@ class AseSystem(System):
         return present[0] if present else None
 
     def _tell_once(self, label: Label, i: int) -> None:
-        if not label.required and not label.counts_when_absent and label.key not in self._told:
+        usual = label.key in USUAL_KEYS or label.key in self._keys  # others are asked for just in case
+        if usual and not label.required and not label.counts_when_absent and label.key not in self._told:
             self._told.add(label.key)
             log.warning("%s has no %s. %s", self.where(i), label.key, self._what_is_there(label, i))
 
