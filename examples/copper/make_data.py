@@ -1,6 +1,6 @@
 """Make the copper data: configurations and labels from the effective medium theory of ASE.
 
-    OMP_NUM_THREADS=1 python make_data.py              writes data/, copper.xyz and provenance.json (a few minutes)
+    OMP_NUM_THREADS=1 python make_data.py              writes data/, copper.xyz and provenance.json (two minutes)
     OMP_NUM_THREADS=1 python make_data.py --check      compares the labels in data/ with finite differences
 
 Needs ase.

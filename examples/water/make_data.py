@@ -1,6 +1,6 @@
 """Make the water data: molecular dynamics with a classical model, labels from GFN1-xTB.
 
-    OMP_NUM_THREADS=1 python make_data.py --jobs 2     writes data/ and provenance.json (about 15 minutes)
+    OMP_NUM_THREADS=1 python make_data.py --jobs 2     writes data/, provenance.json (CPU: half an hour)
     OMP_NUM_THREADS=1 python make_data.py --check      compares the labels in data/ with finite differences
 
 Needs ase, scipy, vesin and tblite.
