@@ -41,6 +41,7 @@ def main(
     data: Annotated[str, typer.Option(help="A system with energies and forces, in any format.")] = str(WATER),
     part: Annotated[list[Part] | None, typer.Option(help="Only this part; may be repeated.")] = None,
     program: Annotated[list[str] | None, typer.Option(help="Only programs with this name; may be repeated.")] = None,
+    largest: Annotated[int | None, typer.Option(help="Evaluate no system of more atoms.")] = None,
     rounds: Annotated[int, typer.Option(help="How often every process is run.", min=1)] = 3,
     threads: Annotated[int, typer.Option(help="Threads of every process.", min=1)] = 2,
     env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for all processes; may be repeated.")] = None,
@@ -79,7 +80,7 @@ def main(
         if Part.start in parts:
             measure_start(problem, chosen, settings, folder, report, rounds=rounds)
         if Part.evaluation in parts:
-            measure_evaluation(problem, chosen, folder, settings, report, rounds=rounds, pt2=pt2)
+            measure_evaluation(problem, chosen, folder, settings, report, rounds=rounds, pt2=pt2, largest=largest)
         if Part.types in parts:
             measure_types(problem, ours[0], folder, settings, report, rounds=rounds)
         if Part.profile in parts and ours[0].name == "dp torch":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,8 +89,12 @@ def measure_evaluation(
     *,
     rounds: int,
     pt2: bool,
+    largest: int | None,
 ) -> None:
-    """Seconds and peak memory of every variant for every size, each in a process of its own."""
+    """Seconds and peak memory of every variant for every size, each in a process of its own.
+
+    largest: the most atoms of a system; None for all sizes.
+    """
     chosen = variants(programs, pt2=pt2)
     ours = next(p for p in programs if p.ours)
     with report.measuring("conversion", ".dp", ours.name):
@@ -97,6 +102,8 @@ def measure_evaluation(
         files = convert(model, chosen, env, report)
         chosen = [v for v in chosen if v.name in files]
         for repeats, only_ours in QUICK_SIZES if problem.quick else SIZES:
+            if largest is not None and problem.natoms * math.prod(repeats) > largest:
+                continue
             here = [v for v in chosen if v.program.ours or not only_ours]
             _measure_size(problem, repeats, here, files, env, report, 1 if only_ours else rounds)
         _growth(report)

@@ -7,11 +7,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from benchmarks.problem import Problem
 from benchmarks.programs import Program, ProgramError
 from benchmarks.report import Report
 from benchmarks.watching import Moment, watch
 from dp_core import load_model, save_model
+from dp_core.module import replace
 
 T = TypeVar("T")
 
@@ -39,7 +42,9 @@ def trained_model(folder: Path) -> Path:
     checkpoints = list(folder.glob("model.ckpt-*"))
     if not checkpoints:
         raise ProgramError(f"No training has left a checkpoint in {folder}.")
-    save_model(load_model(checkpoints[0]), folder / "model.dp")
+    model = load_model(checkpoints[0])
+    # PyTorch and dp do not scale energies by out_std; DeePMD-kit's TensorFlow does when it converts a file
+    save_model(replace(model, out_std=np.ones_like(model.out_std)), folder / "model.dp")
     return folder / "model.dp"
 
 
