@@ -38,8 +38,9 @@ class Place:
         return Place(path, self.depth + 1, self.inside or key == "@variables", precision)
 
 
-def rebuild(node: Any, leaf: Callable[[Any, Place], Any], place: Place = Place()) -> Any:
+def rebuild(node: Any, leaf: Callable[[Any, Place], Any], place: Place | None = None) -> Any:
     """A copy of the document with every leaf (all but dicts, lists and tuples) replaced by ``leaf(value, place)``."""
+    place = place or Place()
     if place.depth > MAX_DEPTH:
         raise FormatError(f"it is nested deeper than {MAX_DEPTH} levels (at {place.path[:80]}…)")
     if isinstance(node, Mapping):
