@@ -27,7 +27,7 @@ def object_name(data: Mapping[str, Any]) -> str:
 
 def version_of(data: Mapping[str, Any]) -> int:
     """The version of an object; 1 where none is written. Raises FormatError if it is not a whole number."""
-    version = data.get("@version", 1)
+    version: object = data.get("@version", 1)
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise FormatError(f"The {object_name(data)} in the model has the @version {version!r}; it should be 1, 2, …")
     return version
