@@ -1,6 +1,5 @@
 """Properties of copper from any ASE calculator, for comparing a potential with the labeler that it learned from."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 
@@ -10,13 +9,13 @@ from ase.build import bulk, fcc111
 from ase.calculators.calculator import Calculator
 from ase.eos import EquationOfState
 from ase.geometry.rdf import get_rdf
-from ase.md.langevin import Langevin
+from ase.md.bussi import Bussi
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import FIRE
 from ase.phonons import Phonons
 
-A0 = 3.59  # Å, where the search for the lattice constant begins
+A0 = 3.59  # Å, near the lattice constant
 EV_PER_A2_TO_J_PER_M2 = 16.0218
 NVE_KELVIN, NVE_TIMESTEP = 600, 2.0  # K, fs
 LIQUID_KELVIN, LIQUID_SCALE, LIQUID_TIMESTEP = 1800, 1.04, 3.0  # K; in length against A0; fs
@@ -26,7 +25,7 @@ LIQUID_KELVIN, LIQUID_SCALE, LIQUID_TIMESTEP = 1800, 1.04, 3.0  # K; in length a
 class Equilibrium:
     """Face-centred cubic copper at rest."""
 
-    scales: np.ndarray  # (n,) cell edges, Å
+    edges: np.ndarray  # (n,) edges of the cubic cell, Å
     energies: np.ndarray  # (n,) eV/atom
     lattice: float  # Å
     cohesion: float  # eV/atom
@@ -100,8 +99,8 @@ class Conservation:
     """Energies along dynamics at constant energy."""
 
     time: np.ndarray  # (n,) ps
-    total: np.ndarray  # (n,) meV/atom, from its first value
-    potential: np.ndarray  # (n,) meV/atom, from its first value
+    total: np.ndarray  # (n,) meV/atom, from its mean
+    potential: np.ndarray  # (n,) meV/atom, from its mean
     kelvin: float  # mean temperature
     drift: float  # slope of the total energy, meV/atom/ps
 
@@ -112,6 +111,7 @@ def constant_energy(calculator: Calculator, lattice: float, steps: int) -> Conse
     atoms.calc = calculator
     _heat(atoms, 2 * NVE_KELVIN, seed=7)
     dynamics = VelocityVerlet(atoms, NVE_TIMESTEP * units.fs)
+    dynamics.run(steps // 5)
     record: list[tuple[float, float, float]] = []
     dynamics.attach(
         lambda: record.append((atoms.get_total_energy(), atoms.get_potential_energy(), atoms.get_temperature()))
@@ -120,11 +120,9 @@ def constant_energy(calculator: Calculator, lattice: float, steps: int) -> Conse
     total, potential, kelvin = np.array(record).T
     time = np.arange(len(total)) * NVE_TIMESTEP / 1000
     per_atom = 1000 / len(atoms)
-    total, potential = (total - total[0]) * per_atom, (potential - potential[0]) * per_atom
-    late = time > 0.1 * time[-1]
-    return Conservation(
-        time, total, potential, float(kelvin[late].mean()), float(np.polyfit(time[late], total[late], 1)[0])
-    )
+    total, potential = (total - total.mean()) * per_atom, (potential - potential.mean()) * per_atom
+    slope = float(np.polyfit(time, total, 1)[0])
+    return Conservation(time, total, potential, float(kelvin.mean()), slope)
 
 
 @dataclass(frozen=True)
@@ -137,26 +135,21 @@ class Liquid:
     kelvin: float  # mean temperature
 
 
-def liquid(calculator: Calculator, steps: int, progress: Callable[[], None] = lambda: None) -> Liquid:
+def liquid(calculator: Calculator, steps: int) -> Liquid:
     """Radial distribution and diffusion of 108 atoms: molten at 4000 K, cooled, sampled."""
     atoms = bulk("Cu", a=A0 * LIQUID_SCALE, cubic=True) * (3, 3, 3)
     atoms.calc = calculator
     _heat(atoms, 4000, seed=11)
     rng = np.random.default_rng(5)
-    dynamics = Langevin(
-        atoms, LIQUID_TIMESTEP * units.fs, temperature_K=4000, friction=0.02 / units.fs, rng=rng, fixcm=False
-    )
-    dynamics.run(steps // 8)
-    dynamics.set_temperature(temperature_K=LIQUID_KELVIN)
-    dynamics.run(steps // 4)
-    dynamics.set_friction(0.001 / units.fs)
+    _thermostat(atoms, 4000, rng).run(steps // 8)
+    _thermostat(atoms, LIQUID_KELVIN, rng).run(steps // 4)
+    dynamics = _thermostat(atoms, LIQUID_KELVIN, rng)
     frames: list[Atoms] = []
     kelvin: list[float] = []
 
     def sample() -> None:
         frames.append(Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=True))
         kelvin.append(atoms.get_temperature())
-        progress()
 
     dynamics.attach(sample, interval=10)
     dynamics.run(steps)
@@ -164,13 +157,45 @@ def liquid(calculator: Calculator, steps: int, progress: Callable[[], None] = la
     return Liquid(curves[0][1], np.mean([g for g, _ in curves], axis=0), _diffusion(frames), float(np.mean(kelvin)))
 
 
+def _thermostat(atoms: Atoms, kelvin: float, rng: np.random.Generator) -> Bussi:
+    """Dynamics with a thermostat that does not disturb the motion of single atoms."""
+    return Bussi(atoms, LIQUID_TIMESTEP * units.fs, temperature_K=kelvin, taut=50 * units.fs, rng=rng)
+
+
 def _diffusion(frames: list[Atoms]) -> float:
     """From the mean squared displacement between a tenth and a third of the run, in Å²/ps."""
     paths = np.array([frame.positions for frame in frames])
     spacing = 10 * LIQUID_TIMESTEP / 1000
-    lags = np.arange(len(paths) // 10, len(paths) // 3)
+    lags = np.arange(1 + len(paths) // 10, len(paths) // 3)
     squares = [np.mean(np.sum((paths[lag:] - paths[:-lag]) ** 2, axis=-1)) for lag in lags]
     return float(np.polyfit(lags * spacing, squares, 1)[0] / 6)
+
+
+@dataclass(frozen=True)
+class Properties:
+    """All of them."""
+
+    rest: Equilibrium
+    elastic: tuple[float, float, float]  # C11, C12, C44, GPa
+    vacancy: float  # eV
+    surface: float  # J/m²
+    bands: Bands
+    motion: Conservation
+    melt: Liquid
+
+
+def properties(calculator: Calculator, nve_steps: int, liquid_steps: int) -> Properties:
+    """Everything that the report compares."""
+    rest = equilibrium(calculator)
+    return Properties(
+        rest,
+        elastic_constants(calculator, rest.lattice),
+        vacancy_energy(calculator, rest.lattice, rest.cohesion),
+        surface_energy(calculator, rest.lattice, rest.cohesion),
+        phonons(calculator, rest.lattice),
+        constant_energy(calculator, rest.lattice, nve_steps),
+        liquid(calculator, liquid_steps),
+    )
 
 
 def _energy(atoms: Atoms, calculator: Calculator) -> float:
