@@ -1,6 +1,6 @@
 """The output of ``dp test`` against that of DeePMD-kit 3.2.0, line by line, and its log as other programs read it.
 
-``golden/dp_test.npz`` holds two systems, ``dp_test.*.txt`` what DeePMD-kit prints for the model ``se_e2_a_oneside``.
+``golden/commands/dp_test.npz`` holds two systems, ``dp_test.*.txt`` what DeePMD-kit prints for the model ``se_e2_a_oneside``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MODEL = str(GOLDEN / "se_e2_a_oneside.dp")
 def systems(tmp_path, monkeypatch):
     """``data/periodic`` and ``data/open``, and the file ``list`` that names them."""
     monkeypatch.chdir(tmp_path)
-    with np.load(GOLDEN / "dp_test.npz") as arrays:
+    with np.load(GOLDEN / "commands" / "dp_test.npz") as arrays:
         for name in ("periodic", "open"):
             folder = tmp_path / "data" / name
             (folder / "set.000").mkdir(parents=True)
@@ -42,13 +42,13 @@ def printed(capsys, *arguments):
 @pytest.mark.parametrize(("name", "arguments"), [("all", ["-f", "list"]), ("atomic", ["-s", "data/periodic", "-a"])])
 def test_the_lines_are_those_of_deepmd_kit(systems, capsys, monkeypatch, name, arguments):
     monkeypatch.setenv("DP_BACKEND", "numpy")
-    expected = (GOLDEN / f"dp_test.{name}.txt").read_text(encoding="utf-8").splitlines()
+    expected = (GOLDEN / "commands" / f"dp_test.{name}.txt").read_text(encoding="utf-8").splitlines()
     assert printed(capsys, "test", "-m", MODEL, *arguments) == expected
 
 
 def test_every_backend_finds_the_same_errors(systems, capsys, monkeypatch, backend):
     monkeypatch.setenv("DP_BACKEND", backend)
-    expected = (GOLDEN / "dp_test.all.txt").read_text(encoding="utf-8").splitlines()
+    expected = (GOLDEN / "commands" / "dp_test.all.txt").read_text(encoding="utf-8").splitlines()
     found = printed(capsys, "test", "-m", MODEL, "-f", "list")
     assert [re.sub(r"\d\.\d+e...", "", line) for line in found] == [re.sub(r"\d\.\d+e...", "", e) for e in expected]
     numbers, wanted = ([float(x.split()[-2]) for x in lines if "E :" in x or "E/" in x] for lines in (found, expected))
@@ -75,7 +75,7 @@ def test_a_script_that_reads_the_log_file_from_its_end(systems, capsys):
 
 def test_detail_files_hold_labels_and_predictions(systems, capsys):
     assert main(["test", "-m", MODEL, "-f", "list", "-d", "detail"]) == 0
-    with np.load(GOLDEN / "se_e2_a_oneside.npz") as reference, np.load(GOLDEN / "dp_test.npz") as labels:
+    with np.load(GOLDEN / "se_e2_a_oneside.npz") as reference, np.load(GOLDEN / "commands" / "dp_test.npz") as labels:
         force, virial, energy = (np.loadtxt(f"detail.{name}.out") for name in ("f", "v", "e"))
         np.testing.assert_allclose(force[:36, 3:], reference["force"].reshape(-1, 3), rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(virial[:3, 9:], reference["virial"], rtol=1e-9, atol=1e-12)
