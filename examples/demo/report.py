@@ -222,6 +222,6 @@ def _comparison(rows: Sequence[Row]) -> str:
 
 
 def _checks(checks: list[Check]) -> str:
-    half = -(-len(checks) // 2)
-    parts = (checks[:half], checks[half:])
-    return "".join(_table(("", "error", "allowed"), [(c.name, c.measured, c.allowed) for c in part]) for part in parts)
+    rows = [(c.name, *(text if float(text) else "0" for text in (c.measured, c.allowed))) for c in checks]
+    half = -(-len(rows) // 2)
+    return "".join(_table(("", "error", "allowed"), part) for part in (rows[:half], rows[half:]))
