@@ -151,7 +151,8 @@ def dense(
 def embedding_sum(matrix: Array, net: Any) -> Array:
     """Σ_k R_k ⊗ net(R_k0), the embedding of the first column summed over the slots: (n, K, d) -> (n, d, width).
 
-    A native version may return None for networks that it does not know.
+    Slots with R = 0 are empty: they add nothing, and their gradient may be left at 0. A native version may return None
+    for networks that it does not know.
     """
     xp = namespace(matrix, net.layers[0].w)
     native = _native(xp, "embedding_sum")
