@@ -1,6 +1,7 @@
 """The output of ``dp test`` against that of DeePMD-kit 3.2.0, line by line, and its log as other programs read it.
 
-``golden/commands/dp_test.npz`` holds two systems, ``dp_test.*.txt`` what DeePMD-kit prints for the model ``se_e2_a_oneside``.
+``golden/commands/dp_test.npz`` holds two systems, ``dp_test.*.txt`` what DeePMD-kit prints for the model
+``se_e2_a_oneside``.
 """
 
 from __future__ import annotations
