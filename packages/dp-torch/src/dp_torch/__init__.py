@@ -2,6 +2,7 @@
 
 import os
 
-# Idle threads sleep instead of spinning: the steps between two parallel operations are short but many, and a spinning
-# thread takes a processor from whatever else runs on the machine. Read when PyTorch is loaded.
+# How idle threads wait; read when PyTorch is loaded. The operations of a step are short and many: a thread that sleeps
+# at once is woken too late for the next one, a thread that spins long takes a processor from whatever else runs.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")

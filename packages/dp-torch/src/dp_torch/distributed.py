@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable
 
@@ -25,6 +26,8 @@ def join(device: torch.device) -> None:
 
     if world_size() > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # Its threads must have ended when the interpreter does, or the process may abort after all its work is done.
+        atexit.register(dist.destroy_process_group)
 
 
 def average(tensors: Iterable[Tensor]) -> None:

@@ -18,7 +18,7 @@ from dp_torch.autodiff import depth, is_last
 from dp_torch.network import Dense, Passed, backward, forward
 
 #: Slots that go through a network together on a CPU.
-BLOCK = 2048
+BLOCK = 1024
 
 
 @dataclass(frozen=True)

@@ -152,19 +152,25 @@ class SeE2A:
     def _empty_slots(self, table: Neighborhood, occupied: Array) -> Array:
         """What the empty slots add: each carries −davg/dstd, so their number times a constant. (n, 4, dim_emb)."""
         xp = namespace(occupied, self.davg)
+        ntypes = len(self.sel)
         empty = -self.davg[:, 0, :] / self.dstd[:, 0, :]  # (ntypes, 4)
-        types = xp.maximum(table.types, xp.zeros_like(table.types))
-        counts = [xp.sum(arrays.cast(o, self.precision), axis=1) for o in arrays.split(occupied, table.slot_counts, 1)]
-        total = None
-        for j, count in enumerate(counts):
-            if self.type_one_side:
-                g = self.embeddings[(j,)](empty[:, :1])
-            else:
-                g = arrays.concat([self.embeddings[(i, j)](empty[i : i + 1, :1]) for i in range(len(self.sel))])
-            one = empty[:, :, None] * g[:, None, :]  # (ntypes, 4, dim_emb)
-            part = arrays.take(one, types) * (self.sel[j] - count)[:, None, None]
-            total = part if total is None else total + part
-        return total
+        blocks = arrays.split(occupied, table.slot_counts, axis=1)
+        missing = [
+            want - xp.sum(arrays.cast(block, self.precision), axis=1)[:, None]
+            for want, block in zip(self.sel, blocks, strict=True)
+        ]
+        g = arrays.concat([self._embedded(j, empty[:, :1])[:, None, :] for j in range(ntypes)], axis=1)
+        xp = namespace(g, occupied)
+        one = xp.reshape(empty[:, None, :, None] * g[:, :, None, :], (ntypes, ntypes, 4 * self.dim_emb))
+        rows = arrays.split(arrays.concat(missing, axis=1), table.row_counts)
+        added = arrays.concat([part @ one[i, ...] for i, part in enumerate(rows)])
+        return xp.reshape(added, (arrays.shape(added)[0], 4, self.dim_emb))
+
+    def _embedded(self, j: int, x: Array) -> Array:
+        """A number of each central type through the networks of neighbour type j: (ntypes, 1) -> (ntypes, dim_emb)."""
+        if self.type_one_side:
+            return self.embeddings[(j,)](x)
+        return arrays.concat([self.embeddings[(i, j)](x[i : i + 1, :]) for i in range(len(self.sel))])
 
     @classmethod
     def init(cls, settings: SeE2ASettings, type_map: Sequence[str]) -> SeE2A:
