@@ -107,10 +107,6 @@ class TestRules:
         Sampler(systems, "auto:1000")
         assert not caplog.records
 
-    def test_without_shuffling_frames_come_in_order(self, systems):
-        sampler = Sampler(systems, 4, sys_probs=[1, 0, 0], shuffle=False, seed=0)
-        assert [[i for _, i in b] for b in draw(sampler, 4)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9], [0, 1, 2, 3]]
-
     def test_names_of_rules(self):
         assert [r.count for r in batch_rules("auto", 2)[0]] == [32, 32]
         assert batch_rules("filter:5", 1)[1]
@@ -230,4 +226,4 @@ class TestMinPairDist:
     def test_no_frame_left(self, tmp_path):
         write_npy_system(tmp_path / "s", self.frames([0.3, 0.3]), ["H"])
         with pytest.raises(DataError, match=r"Every frame of system .* closer than min_pair_dist 0.8 Å"):
-            Sampler(open_systems(str(tmp_path)), 1, min_pair_dist=0.8).next()
+            Sampler(open_systems(str(tmp_path)), 1, min_pair_dist=0.8)

@@ -377,6 +377,13 @@ def test_shapes_of_all_files_are_checked_first(tiny, tmp_path, monkeypatch):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data"]
 
 
+def test_a_system_that_min_pair_dist_empties_is_refused_first(tiny, tmp_path):
+    document = tiny(training_data={"min_pair_dist": 4.0})
+    with pytest.raises(DataError, match=r"Every frame of system .*data/a has atoms closer than min_pair_dist 4.0 Å"):
+        run(document, tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data"]
+
+
 def test_unwritable_folder(tiny, tmp_path):
     (tmp_path / "taken").touch()
     for option, more in {

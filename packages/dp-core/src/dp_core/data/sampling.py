@@ -182,11 +182,10 @@ class Sampler:
     when exhausted; its last batch is what is left. With "mixed:N" and "mix:N" a system is drawn for each frame.
 
     min_pair_dist: frames with two atoms closer than this (Å, periodic images included) are passed over; 0 = off.
-    shuffle: False takes the frames of a system in their order.
     seed: None takes one from the operating system. Equal seeds give equal batches.
 
-    Raises ConfigError for a rule that is not known, DataError if no frame is left. Warns (logger ``dp_core.data``) when
-    a batch is larger than its system.
+    Raises ConfigError for a rule that is not known, DataError if a system that could be drawn has no frame left. Warns
+    (logger ``dp_core.data``) when a batch is larger than its system.
     """
 
     def __init__(
@@ -198,9 +197,8 @@ class Sampler:
         sys_probs: Sequence[float] | None = None,
         seed: int | None = None,
         min_pair_dist: float = 0.0,
-        shuffle: bool = True,
     ):
-        self.systems, self._shuffle, self._min_pair_dist = list(systems), shuffle, min_pair_dist
+        self.systems, self._min_pair_dist = list(systems), min_pair_dist
         self._rules, self._filter = batch_rules(batch_size, len(self.systems))
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else abs(int(seed))
         self._rng = np.random.Generator(np.random.PCG64(self._seed))
@@ -214,6 +212,8 @@ class Sampler:
         self._told: set[int] = set()
         if not isinstance(batch_size, str):
             self._warn_of_small_systems()
+        if min_pair_dist > 0:
+            self._refuse_units_without_frames()
 
     def _make_units(self, auto_prob: str) -> list[_Unit]:
         only = self.systems[0] if len(self.systems) == 1 else None
@@ -270,6 +270,16 @@ class Sampler:
                     unit.nframes,
                 )
 
+    def _refuse_units_without_frames(self) -> None:
+        """Look into each system for a frame that is not passed over; mostly that is the first one."""
+        for unit, probability in zip(self._units, self.probabilities):
+            frames = range(unit.nframes) if unit.frames is None else unit.frames.tolist()
+            if probability > 0 and not any(self._is_far_enough((unit.system, i)) for i in frames):
+                raise DataError(
+                    f"Every frame of system {self.systems[unit.system].name} has atoms closer than min_pair_dist "
+                    f"{self._min_pair_dist} Å. Remove the system, or lower min_pair_dist."
+                )
+
     # -- drawing
 
     def next(self) -> list[tuple[int, int]]:
@@ -312,11 +322,7 @@ class Sampler:
         if pair is None:
             state.passes, state.cursor, state.order = state.passes + 1, 0, None
             pair = self._peek(unit)
-        if pair is None:
-            raise DataError(
-                f"Every frame of system {self.systems[state.system].name} has atoms closer than min_pair_dist "
-                f"{self._min_pair_dist} Å. Remove the system, or lower min_pair_dist."
-            )
+        assert pair is not None  # else the constructor had refused the system
         state.cursor += 1
         return pair
 
@@ -335,8 +341,6 @@ class Sampler:
     def _order(self, unit: int) -> Integers:
         state = self._units[unit]
         frames = np.arange(state.nframes) if state.frames is None else state.frames
-        if not self._shuffle:
-            return frames
         stream = np.random.Generator(np.random.PCG64([self._seed, unit, state.passes]))
         return frames[stream.permutation(state.nframes)]
 

@@ -28,6 +28,3 @@ class Loss(Protocol):
 
     def __call__(self, predicted: dict[str, Array], batch: TrainingBatch) -> tuple[Array, dict[str, Array]]:
         """The loss and the errors to display, by name; NaN for labels that no frame of the batch has."""
-
-    def serialize(self) -> dict[str, Any]:
-        """The document of the loss."""

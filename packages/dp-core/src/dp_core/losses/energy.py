@@ -91,15 +91,10 @@ class EnergySettings(Section):
 
 @dataclass(frozen=True)
 class EnergyLoss:
-    """Energy loss with prefactors that follow the learning rate.
-
-    all_metrics: also report mean absolute errors (mae_e, mae_e_all, mae_f, mae_v, mae_h), or root mean squares where
-    ``loss_func`` is "mae".
-    """
+    """Energy loss with prefactors that follow the learning rate."""
 
     settings: EnergySettings
     start_lr: float  # the learning rate that start prefactors belong to
-    all_metrics: bool = False
 
     Settings = EnergySettings
 
@@ -156,6 +151,8 @@ class EnergyLoss:
     def __call__(self, predicted: dict[str, Array], batch: TrainingBatch) -> tuple[Array, dict[str, Array]]:
         """The loss, and the errors ``rmse_e``, ``rmse_f``, … of its terms with ``rmse``, the root of the loss.
 
+        They are ``mae_e``, … where ``loss_func`` is "mae", except for ``rmse_gf`` and ``rmse_h``.
+
         predicted: energy (frames, 1), atom_energy (n, 1), mask (n,), force (n, 3), virial (frames, 3, 3), hessian
         (n, P, 3, 3). Errors of labels that no frame has are NaN.
         """
@@ -165,24 +162,5 @@ class EnergyLoss:
             value, errors = TERMS[name](self.settings, predicted, batch)
             value = batch.prefactors[name] * value
             total = value if total is None else total + value
-            metrics |= errors if self.all_metrics else {self._shown(name): errors[self._shown(name)]}
+            metrics |= errors
         return total, metrics | {"rmse": namespace(total).sqrt(total)}
-
-    def _shown(self, term: str) -> str:
-        """The error of a term that is displayed."""
-        absolute = self.settings.loss_func == "mae" and term not in ("gf", "h")
-        return f"mae_{term}" if absolute else f"rmse_{term}"
-
-    def serialize(self) -> dict[str, Any]:
-        """The document of the loss."""
-        s = self.settings
-        terms = [t for t in TERMS if t != "h" or s.is_active("h")]
-        ends = {f"{end}_pref_{t}": getattr(s, f"{end}_pref_{t}") for t in terms for end in ("start", "limit")}
-        rest = {k: getattr(s, k) for k in type(s).model_fields if k != "type" and "_pref_" not in k}
-        return {
-            "@class": "EnergyLoss",
-            "@version": 5 if s.is_active("h") else 4,
-            "starter_learning_rate": self.start_lr,
-            **ends,
-            **rest,
-        }

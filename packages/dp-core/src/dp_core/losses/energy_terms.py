@@ -1,4 +1,4 @@
-"""The terms of the energy loss: each gives its part of the loss, without prefactor, and the errors to display.
+"""The terms of the energy loss: each gives its part of the loss, without prefactor, and the error to display.
 
 Predictions and labels have the shapes of ``EnergyLoss.__call__``. s holds the settings of the loss.
 """
@@ -26,9 +26,7 @@ def energy(s: EnergySettings, p: Arrays, b: TrainingBatch) -> Term:
     if s.enable_atom_ener_coeff:
         weighted = p["atom_energy"] * b.labels["atom_ener_coeff"]
         predicted = arrays.segment_sum(weighted, b.table.frame, b.nframes)
-    error = b.labels["energy"] - predicted
-    value, errors = _of_frames("e", error, found, s, p, b)
-    return value, errors | {"mae_e_all": known(mean(namespace(error).abs(error), found), found)}
+    return _of_frames("e", b.labels["energy"] - predicted, found, s, p, b)
 
 
 def virial(s: EnergySettings, p: Arrays, b: TrainingBatch) -> Term:
@@ -53,10 +51,11 @@ def weighted_force(s: EnergySettings, p: Arrays, b: TrainingBatch) -> Term:
     error, weight = _force_error(s, p, b), b.labels["atom_pref"]
     found = b.found["force"] * b.found["atom_pref"]
     atoms = _weights(found, p, b)
+    if s.loss_func == "mae":
+        absolute = mean(weight * namespace(error).abs(error), atoms)
+        return absolute, {"mae_pf": known(absolute, found)}
     squares = mean(weight * error * error, atoms)
-    absolute = mean(weight * namespace(error).abs(error), atoms)
-    value = absolute if s.loss_func == "mae" else squares
-    return value, {"rmse_pf": known(_root(squares), found), "mae_pf": known(absolute, found)}
+    return squares, {"rmse_pf": known(_root(squares), found)}
 
 
 def generalized_force(s: EnergySettings, p: Arrays, b: TrainingBatch) -> Term:
@@ -71,7 +70,7 @@ def generalized_force(s: EnergySettings, p: Arrays, b: TrainingBatch) -> Term:
 
 
 def hessian(s: EnergySettings, p: Arrays, b: TrainingBatch) -> Term:
-    """The second derivatives of the energy of each frame."""
+    """The second derivatives of the energy of each frame; the displayed error is always a root mean square."""
     error, found = b.labels["hessian"] - p["hessian"], b.found["hessian"]
     xp = namespace(error)
     mask, natoms = p["mask"], _natoms(p, b)
@@ -80,9 +79,9 @@ def hessian(s: EnergySettings, p: Arrays, b: TrainingBatch) -> Term:
     by_place = xp.reshape(arrays.segment_sum(mask, key, b.nframes * b.widest), (b.nframes, b.widest))
     pairs = mask[:, None] * arrays.take(by_place, b.table.frame)
     squares = pair_mean(error * error, pairs, b.table.frame, natoms, found)
-    absolute = pair_mean(xp.abs(error), pairs, b.table.frame, natoms, found)
-    value = absolute if s.loss_func == "mae" else squares
-    return value, {"rmse_h": known(_root(squares), found), "mae_h": known(absolute, found)}
+    absolute = s.loss_func == "mae"
+    value = pair_mean(xp.abs(error), pairs, b.table.frame, natoms, found) if absolute else squares
+    return value, {"rmse_h": known(_root(squares), found)}
 
 
 #: By name, in the order of the formulas.
@@ -101,14 +100,15 @@ def _of_frames(name: str, error: Array, found: Array, s: EnergySettings, p: Arra
     """A quantity of frames, (frames, c): errors are divided by the number of atoms, squared ones only once."""
     once, twice = _per_atom(_natoms(p, b))
     xp = namespace(error, once)
-    squares, absolute = mean(error * error * twice, found), mean(xp.abs(error) * once, found)
     if s.loss_func == "mae":
-        value = absolute
-    elif s.use_huber:
+        absolute = mean(xp.abs(error) * once, found)
+        return absolute, {f"mae_{name}": known(absolute, found)}
+    squares = mean(error * error * twice, found)
+    if s.use_huber:
         value = mean(huber(error * once, _delta(s, name)), found)
     else:
         value = squares if s.intensive_ener_virial else mean(error * error * once, found)
-    return value, {f"rmse_{name}": known(_root(squares), found), f"mae_{name}": known(absolute, found)}
+    return value, {f"rmse_{name}": known(_root(squares), found)}
 
 
 def _per_atom(natoms: Array) -> tuple[Array, Array]:
@@ -128,12 +128,11 @@ def _of_atoms(name: str, error: Array, found: Array, s: EnergySettings, p: Array
     squares = mean(error * error, weights)
     if s.f_use_norm and name == "f":
         error = length(error)
-    absolute = mean(namespace(error).abs(error), weights)
     if s.loss_func == "mae":
-        value = absolute
-    else:
-        value = mean(huber(error, _delta(s, name)), weights) if s.use_huber else squares
-    return value, {f"rmse_{name}": known(_root(squares), found), f"mae_{name}": known(absolute, found)}
+        absolute = mean(namespace(error).abs(error), weights)
+        return absolute, {f"mae_{name}": known(absolute, found)}
+    value = mean(huber(error, _delta(s, name)), weights) if s.use_huber else squares
+    return value, {f"rmse_{name}": known(_root(squares), found)}
 
 
 def _force_error(s: EnergySettings, p: Arrays, b: TrainingBatch) -> Array:
