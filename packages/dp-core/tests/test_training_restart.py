@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dp_core import save_model
-from dp_core.errors import ConfigError, FormatError, NonFiniteError
+from dp_core.errors import ConfigError, DataError, FormatError, NonFiniteError
 from dp_core.format import dump_bytes, load_bytes
 from dp_core.module import leaves, trained_leaves
 from dp_core.schema import load_input
@@ -282,11 +282,22 @@ def test_a_full_disk_under_the_logs(tiny, tmp_path):
 
     try:
         with pytest.raises(
-            FormatError, match=r"logs of step 4 cannot be written.*last checkpoint is model\.ckpt-2\.dp"
+            FormatError, match=r"lcurve.out cannot be written at step 4: .*last checkpoint is model\.ckpt-2\.dp"
         ):
             run(tiny(disp_freq=1, save_freq=2), tmp_path, reporter=At(4, fill))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_data_that_cannot_be_read_any_more_are_named(tiny, tmp_path, monkeypatch):
+    """In the middle of a validation too, where logs are written as well."""
+
+    def fail(array, start, stop):
+        raise OSError(5, "Input/output error", array.path)
+
+    broken = At(1, lambda: monkeypatch.setattr("dp_core.data.store.NpyArray.read", fail))
+    with pytest.raises(DataError, match=r"data/v, set\.000, frame \d cannot be read: .*data/v/set\.000/coord\.npy"):
+        run(tiny(disp_freq=1, training_data={"systems": ["data/v"]}), tmp_path, reporter=broken)
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tiny, tmp_path):

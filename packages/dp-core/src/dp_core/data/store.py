@@ -102,9 +102,9 @@ class NpyArray:
 
     def read(self, start: int, stop: int) -> Floats:
         """Numbers start … stop−1 of the flattened array, as a new float64 array."""
-        if self.fortran and len(self.shape) > 1:
-            return self._whole[start:stop].astype(np.float64)
         try:
+            if self.fortran and len(self.shape) > 1:
+                return self._whole[start:stop].astype(np.float64)
             offset = self.offset + start * self.dtype.itemsize
             numbers = np.fromfile(self.path, dtype=self.dtype, count=stop - start, offset=offset)
         except OSError as error:

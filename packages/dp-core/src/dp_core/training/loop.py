@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -167,16 +167,14 @@ class Loop:
         self._step, self._sampler = step, drawn[-1].sampler
         self._follow_average()
         if job.rank == 0:
-            try:
-                self._show_and_keep(metrics, loss, norm, rate)
-            except OSError as error:
-                raise FormatError(f"The logs of step {step} cannot be written: {error}. {self._last_good()}") from error
+            self._show_and_keep(metrics, loss, norm, rate)
 
     def _show_and_keep(self, metrics: dict[str, float], loss: float, norm: float, rate: float) -> None:
         """What follows a step, when it is due."""
         job, options, step = self._job, self._options, self._step
         if self._events:
-            self._events.step(step, metrics, loss, norm, rate)
+            with self._writing(options.tensorboard_log_dir):
+                self._events.step(step, metrics, loss, norm, rate)
         if options.disp_avg and options.disp_training:
             self._interval.add(metrics)
         if options.disp_training and (step == 1 or step % options.disp_freq == 0):
@@ -201,6 +199,17 @@ class Loop:
             return "No checkpoint was written so far."
         return f"The last checkpoint is {self._saved}; go on from it with --restart {self._saved}."
 
+    @contextmanager
+    def _writing(self, log: str) -> Iterator[None]:
+        """Name the file in an error of the block."""
+        try:
+            yield
+        except OSError as error:
+            raise FormatError(
+                f"{error.filename or log} cannot be written at step {self._step}: {error.strerror or error}. "
+                f"{self._last_good()}"
+            ) from error
+
     def _follow_average(self) -> None:
         if self._ema is not None:
             d, params = self._options.ema_decay, self._run.params()
@@ -217,9 +226,9 @@ class Loop:
         remaining = (job.num_steps - self._step) * seconds / steps if self._step > 1 else None
         display = Display(self._step, shown, validation, rate, seconds, remaining)
         self._reporter.display(display, timing=options.time_training)
-        self._curve.row(
-            self._step, shown, validation, rate, seconds=self._clock.total, remaining=remaining, waiting=waiting
-        )
+        more = {"seconds": self._clock.total, "remaining": remaining, "waiting": waiting}
+        with self._writing(options.disp_file):
+            self._curve.row(self._step, shown, validation, rate, **more)
         if waiting > SLOW_DATA and seconds > WORTH_TELLING and not self._told_of_waiting:
             self._told_of_waiting = True
             self._reporter.warning(
@@ -247,7 +256,8 @@ class Loop:
         with job.timeline.span("full validation"):
             evaluate = job.backend.evaluator(checkpoint.model)
             errors = full_errors(evaluate, job.valid.all_frames(), checkpoint.model.neighbor_spec)
-            sentence = full.record(checkpoint, errors)
+            with self._writing(full.log):
+                sentence = full.record(checkpoint, errors)
         if sentence:
             self._reporter.notice(sentence)
 
