@@ -90,6 +90,13 @@ def concat(blocks: Sequence[Array], axis: int = 0) -> Array:
     return blocks[0] if len(blocks) == 1 else namespace(*blocks).concat(list(blocks), axis=axis)
 
 
+def by_block(functions: Sequence[Callable[[Array], Array]], x: Array, counts: Sequence[Any]) -> Array:
+    """Each block of rows of x through its own function, joined again; blocks known to be empty are left out."""
+    blocks = list(zip(functions, split(x, counts), counts, strict=True))
+    some = [(function, block) for function, block, count in blocks if not (isinstance(count, int) and count == 0)]
+    return concat([function(block) for function, block in some or [blocks[0][:2]]])
+
+
 def safe_norm(x: Array, mask: Array) -> Array:
     """Length of the last axis, with gradient 0 where the mask is False: (…, 3), (…) -> (…); 1 where masked."""
     xp = namespace(x, mask)
@@ -132,13 +139,22 @@ def constant(values: Any, like: Array) -> Array:
     return xp.asarray(values, dtype=like.dtype, device=array_api_compat.device(like))
 
 
+def linear(x: Array, w: Array, b: Array | None) -> Array:
+    """``x @ w + b``: (…, n_in) -> (…, n_out). A native version may return None where it has nothing to gain."""
+    native = _native(namespace(x, w), "linear")
+    found = native(x, w, b) if native else None
+    if found is not None:
+        return found
+    y = x @ w
+    return y if b is None else y + b
+
+
 def dense(
     x: Array, w: Array, b: Array | None, idt: Array | None, activate: Callable[[Array], Array], resnet: bool
 ) -> Array:
     """One residual layer, ``r(x) + idt * activate(x @ w + b)``: (…, n_in) -> (…, n_out); see ``nn.Layer``."""
     xp = namespace(x, w)
-    y = x @ w
-    y = activate(y if b is None else y + b)
+    y = activate(linear(x, w, b))
     y = y if idt is None else y * idt
     n_in, n_out = w.shape
     if resnet and n_out == n_in:

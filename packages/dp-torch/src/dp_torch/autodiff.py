@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
 
@@ -45,3 +45,8 @@ def gradient(function: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> tup
     if not again:
         extra = tree_map(lambda leaf: leaf.detach() if is_array(leaf) else leaf, extra)
     return extra, torch.zeros_like(x) if slope is None else slope
+
+
+def unknown(params: Iterable[Tensor | None]) -> list[Tensor | None]:
+    """NaN in the place of gradients that are not available, so that nobody takes them for zero."""
+    return [None if p is None else p.new_full((), float("nan")).expand(p.shape) for p in params]

@@ -7,14 +7,13 @@ that fit the cache, those with most neighbours first, so that hardly a slot of a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dp_torch.autodiff import depth, is_last
+from dp_torch.autodiff import depth, is_last, unknown
 from dp_torch.network import Dense, Passed, backward, forward
 
 #: Slots that go through a network together on a CPU.
@@ -87,11 +86,6 @@ class Work:
         return out.index_select(0, self.cuts.inverse)
 
 
-def _unknown(params: Iterable[Tensor | None]) -> list[Tensor | None]:
-    """NaN in the place of gradients that are not available, so that nobody takes them for zero."""
-    return [None if p is None else p.new_full((), float("nan")).expand(p.shape) for p in params]
-
-
 class EmbeddingSum(torch.autograd.Function):
     """A = Σ_k R_k ⊗ G(R_k0), (n, K, d) -> (n, d, M), and a token for ``EmbeddingSlope``.
 
@@ -125,8 +119,8 @@ class EmbeddingSum(torch.autograd.Function):
         """Gradients of R where these may be differentiated again or no weights are trained, else of the weights."""
         matrix, token, *params = ctx.saved_tensors
         if torch.is_grad_enabled() or not any(ctx.needs_input_grad[2:]):
-            return EmbeddingSlope.apply(matrix, ga, token, ctx.work), None, *_unknown(params)
-        return *_unknown([matrix]), None, *_gradients_of_weights(ctx.work, ga)
+            return EmbeddingSlope.apply(matrix, ga, token, ctx.work), None, *unknown(params)
+        return *unknown([matrix]), None, *_gradients_of_weights(ctx.work, ga)
 
 
 class EmbeddingSlope(torch.autograd.Function):
@@ -153,7 +147,7 @@ class EmbeddingSlope(torch.autograd.Function):
         ]
         # The gradients of the weights are left to EmbeddingSum.backward, which the token makes run after this.
         work.directions[ctx] = (blocks, ctx.ga)
-        return *_unknown([v]), work.joined_rows(of_ga), v.new_zeros(()), None
+        return *unknown([v]), work.joined_rows(of_ga), v.new_zeros(()), None
 
 
 def _gradients_of_weights(work: Work, ga: Tensor | None) -> list[Tensor | None]:

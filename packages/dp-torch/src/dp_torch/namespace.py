@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dp_core import arrays
 from dp_torch.embedding import embedding_sum
+from dp_torch.linear import linear
 
 
 def segment_sum(x: Tensor, segments: Tensor, count: int) -> Tensor:
@@ -20,6 +21,7 @@ arrays.provide(
     compat.__name__,
     segment_sum=segment_sum,
     split=lambda x, counts, axis: torch.split(x, list(counts), axis),
+    linear=linear,
     softplus=torch.nn.functional.softplus,
     embedding_sum=embedding_sum,
 )

@@ -8,6 +8,7 @@ columns.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -146,8 +147,8 @@ class SeE2A:
         """Σ_k R_k ⊗ G_k over the slots of neighbour type j: (n, K_j, 4) -> (n, 4, dim_emb)."""
         if self.type_one_side:
             return arrays.embedding_sum(block, self.embeddings[(j,)])
-        rows = arrays.split(block, table.row_counts)
-        return arrays.concat([arrays.embedding_sum(part, self.embeddings[(i, j)]) for i, part in enumerate(rows)])
+        sums = [partial(arrays.embedding_sum, net=self.embeddings[(i, j)]) for i in range(len(self.sel))]
+        return arrays.by_block(sums, block, table.row_counts)
 
     def _empty_slots(self, table: Neighborhood, occupied: Array) -> Array:
         """What the empty slots add: each carries −davg/dstd, so their number times a constant. (n, 4, dim_emb)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -112,8 +113,8 @@ class Fitting:
         """``evaluate(net, rows)`` with the network of each block of rows."""
         if self.mixed_types:
             return evaluate(self.nets[()], x)
-        rows = arrays.split(x, table.row_counts)
-        return arrays.concat([evaluate(self.nets[(t,)], part) for t, part in enumerate(rows)])
+        networks = [partial(evaluate, self.nets[(t,)]) for t in range(self.ntypes)]
+        return arrays.by_block(networks, x, table.row_counts)
 
     def evaluate(self, descriptor: Array, table: Neighborhood) -> Array:
         """The networks with vacuum subtraction, bias and exclusion: (n, dim_descrpt) -> (n, width), float64."""
