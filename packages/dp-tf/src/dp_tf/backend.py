@@ -1,0 +1,104 @@
+"""The TensorFlow backend."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import dp_tf.primitives  # noqa: F401  (makes dp-core know tensors)
+from dp_core.backend import Evaluator, LossFunction, Optimizer, TrainState
+from dp_core.errors import BackendError
+from dp_core.module import Array, is_array, tree_map
+from dp_core.neighbors import Neighborhood, no_rounding
+from dp_core.outputs import evaluate_atoms
+from dp_tf import distributed
+from dp_tf.autodiff import gradient
+from dp_tf.graphs import Graph, to_tensor
+from dp_tf.training import TensorflowTraining
+
+
+def set_devices() -> None:
+    """Use one graphics processor if there is one and the environment does not say ``DEVICE=cpu``."""
+    found = tf.config.list_physical_devices("GPU")
+    if os.environ.get("DEVICE", "").lower() == "cpu":
+        found = []
+    chosen = found[distributed.rank() % len(found)] if found else None
+    tf.config.set_visible_devices([chosen] if chosen else [], "GPU")
+    if chosen:
+        tf.config.experimental.set_memory_growth(chosen, True)
+
+
+def set_threads() -> None:
+    """Use as many threads as ``DP_INTRA_OP_PARALLELISM_THREADS`` and ``DP_INTER_OP_PARALLELISM_THREADS`` say.
+
+    Inside of operations there are ``OMP_NUM_THREADS`` where nothing else is said.
+    """
+    for name, otherwise, use in (
+        ("DP_INTRA_OP_PARALLELISM_THREADS", "OMP_NUM_THREADS", tf.config.threading.set_intra_op_parallelism_threads),
+        ("DP_INTER_OP_PARALLELISM_THREADS", "OMP_NUM_THREADS", tf.config.threading.set_inter_op_parallelism_threads),
+    ):
+        given = next((n for n in (name, name.replace("DP_", "TF_", 1), otherwise) if os.environ.get(n)), None)
+        value = os.environ[given] if given else "0"
+        if not value.isdigit():
+            raise BackendError(f"{given} is {value!r}; give a number of threads, 0 for the choice of TensorFlow.")
+        if int(value):
+            use(int(value))
+
+
+class TensorflowBackend:
+    """Evaluates, trains and freezes with TensorFlow, on a graphics processor where there is one."""
+
+    name = "tensorflow"
+    suffixes = (".pb", ".savedmodeltf")
+    chunk_rows = 256  # rows of a table that are best evaluated together
+    round_rows = staticmethod(no_rounding)
+    round_slots = staticmethod(no_rounding)
+
+    def __init__(self) -> None:
+        try:
+            set_devices()
+            set_threads()
+        except RuntimeError:  # a program that has used TensorFlow before has made its own choice
+            pass
+        distributed.join()
+
+    @property
+    def rank(self) -> int:
+        """Number of this process among those that train together; 0 writes the files."""
+        return distributed.rank()
+
+    @property
+    def world_size(self) -> int:
+        """Number of processes that train together."""
+        return distributed.world_size()
+
+    def array(self, x: np.ndarray) -> Array:
+        """The array as a tensor."""
+        return to_tensor(x)
+
+    def evaluator(self, model: Any) -> Evaluator:
+        """A function that evaluates the model with its derivative."""
+        tree = tree_map(to_tensor, model)
+        graph = Graph(lambda table: evaluate_atoms(tree, table, gradient))
+
+        def evaluate(table: Neighborhood) -> dict[str, np.ndarray]:
+            return {name: value.numpy() for name, value in graph(table).items()}
+
+        return evaluate
+
+    def apply(self, function: Callable[[Any, Neighborhood], Array], model: Any, table: Neighborhood) -> np.ndarray:
+        """``function(model, table)`` without derivatives."""
+        out = function(tree_map(to_tensor, model), tree_map(to_tensor, table))
+        values: np.ndarray = out.numpy() if is_array(out) and not isinstance(out, np.ndarray) else np.asarray(out)
+        return values
+
+    def training(
+        self, loss: LossFunction, state: TrainState, optimizer: Optimizer, *, compiled: bool = False
+    ) -> TensorflowTraining:
+        """Begin or continue a training. compiled: by XLA, anew for all sizes of batches."""
+        return TensorflowTraining(loss, state, optimizer, compiled)

@@ -1,0 +1,45 @@
+"""Primitives of dp-core in TensorFlow's own functions; importing this makes dp-core know tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from dp_core import arrays
+from dp_tf import namespace
+
+Tensor = Any
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether x is TensorFlow's, a variable included."""
+    return isinstance(x, tf.Tensor | tf.Variable)
+
+
+def segment_sum(x: Tensor, segments: Tensor, count: Any) -> Tensor:
+    """Sum the rows of x that share a segment; those of segment −1 are dropped."""
+    return tf.math.unsorted_segment_sum(x, segments, count)
+
+
+def split(x: Tensor, counts: Sequence[Any], axis: int) -> list[Tensor]:
+    """Consecutive blocks of x, of sizes that may be tensors."""
+    blocks: list[Tensor] = tf.split(x, tf.stack(list(counts)), axis, num=len(counts))
+    return blocks
+
+
+def constant(values: Any, like: Tensor) -> Tensor:
+    """Numbers in the type of ``like``."""
+    return tf.constant(values, like.dtype)
+
+
+arrays.register_namespace(is_tensor, namespace)
+arrays.provide(
+    namespace.__name__,
+    shape=namespace.sizes,
+    segment_sum=segment_sum,
+    split=split,
+    softplus=tf.math.softplus,
+    constant=constant,
+)
