@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from dp_core import load_model
+from dp_core.data import Label, open_systems
 from dp_core.errors import ConfigError, DataError
 from dp_core.module import leaves, trained_leaves
+from dp_core.neighbors import frame_neighbors
 from dp_core.numpy_backend import NumpyBackend
 from dp_core.schema import load_input
 from dp_core.training import LogReporter, load_checkpoint, train
-from dp_core.training.validation import Mean
+from dp_core.training.validation import Mean, full_errors
 
 
 def run(document, tmp_path, **more):
@@ -244,6 +246,38 @@ def _check_against_predictions(row, model, folder):
     expected = [g(x) * 1e3 for x in (energy_error, force_error, stress_error)
                 for g in (lambda x: np.abs(x).mean(), lambda x: np.sqrt((x**2).mean()))]  # fmt: skip
     assert np.allclose(row, expected, rtol=1e-4)
+
+
+def test_full_validation_cuts_large_frames(tiny, tmp_path, monkeypatch):
+    """A table has a few rows at a time, with the same errors."""
+    document = tiny(training_data={"systems": ["data/b"]}, validation_data={"systems": ["data/b"]}, numb_steps=0)
+    model = run(document, tmp_path).model
+    labels = [Label("energy", 1), Label("force", 3, atomic=True), Label("virial", 9)]
+    frames = []
+    for system in open_systems(str(tmp_path / "data/b"), model.type_map):
+        for i in range(system.nframes):
+            frame = system.frame(i, labels)
+            frames.append((frame, frame_neighbors(frame.coord, frame.box, frame.types, model.neighbor_spec)))
+
+    class Counting(NumpyBackend):
+        rows = ()
+
+        def evaluator(self, model):
+            evaluate = super().evaluator(model)
+
+            def counted(table):
+                self.rows += (len(table.types),)
+                return evaluate(table)
+
+            return counted
+
+    whole, cut = Counting(), Counting()
+    cut.chunk_rows = 2
+    expected = full_errors(model, whole, frames)
+    assert full_errors(model, cut, frames) == pytest.approx(expected, rel=1e-12)
+    assert set(whole.rows) == {6}
+    assert set(cut.rows) == {2}
+    assert all(np.isfinite(list(expected.values())))
 
 
 def test_full_validation_of_averages(tiny, tmp_path):

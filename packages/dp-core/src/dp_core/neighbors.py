@@ -206,6 +206,16 @@ def frame_neighbors(coord: Floats, cell: Floats | None, types: Ints, spec: Neigh
     return row_neighbors(frame_pairs(coord, cell, types, spec), coord, cell, spec)
 
 
+def part_of(found: FrameNeighbors, start: int, stop: int) -> FrameNeighbors:
+    """Some of the rows, of neighbours that are known for all rows of the frame."""
+    first, last = np.searchsorted(found.center, [start, stop])
+    pairs = slice(first, last)
+    return replace(
+        found, center=found.center[pairs], neighbor=found.neighbor[pairs], slot=found.slot[pairs],
+        vectors=found.vectors[pairs], start=start, stop=stop,
+    )  # fmt: skip
+
+
 def refuse_coincident(found: FrameNeighbors, where: str) -> None:
     """Raise DataError if two atoms are at the same place; ``where`` names the frame."""
     if found.nearest > 0.0:

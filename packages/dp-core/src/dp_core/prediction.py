@@ -6,8 +6,9 @@ needed beside the results is that of one table and of the pairs of one frame.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from dp_core.neighbors import (
     PairList,
     build_batch,
     frame_pairs,
+    part_of,
     refuse_coincident,
     row_neighbors,
 )
@@ -82,7 +84,37 @@ def tables(
 
     ``pairs`` are the pairs of the frames where they are known already. Raises DataError for impossible structures.
     """
+
+    def cuts() -> Iterator[_Cut]:
+        for k, s in enumerate(structures):
+            known = frame_pairs(s.coord, s.box, s.types, spec) if pairs is None else pairs[k]
+            yield len(known.atoms), partial(row_neighbors, known, s.coord, s.box, spec)
+
     natoms = [len(s.types) for s in structures]
+    yield from _tables(cuts(), natoms, spec, backend, rows, whole, parameters)
+
+
+def known_tables(
+    found: FrameNeighbors, spec: NeighborSpec, backend: Backend, *, rows: int, whole: bool, parameters: Parameters
+) -> Iterator[Part]:
+    """The tables of one frame whose neighbours are known."""
+    cuts = [(len(found.atoms), partial(part_of, found))]
+    yield from _tables(cuts, [found.natoms], spec, backend, rows, whole, parameters)
+
+
+#: A frame: how many rows it has, and what finds the neighbours of the rows from … to ….
+_Cut = tuple[int, Callable[[int, int], FrameNeighbors]]
+
+
+def _tables(
+    cuts: Iterable[_Cut],
+    natoms: Sequence[int],
+    spec: NeighborSpec,
+    backend: Backend,
+    rows: int,
+    whole: bool,
+    parameters: Parameters,
+) -> Iterator[Part]:
     offsets = np.cumsum([0, *natoms])
 
     def part(first: int, found: list[FrameNeighbors]) -> Part:
@@ -100,21 +132,19 @@ def tables(
 
     waiting: list[FrameNeighbors] = []
     count = 0
-    for k, structure in enumerate(structures):
-        known = frame_pairs(structure.coord, structure.box, structure.types, spec) if pairs is None else pairs[k]
-        n = len(known.atoms)
+    for k, (n, neighbors_of) in enumerate(cuts):
         if waiting and (count + n > rows):
             yield part(k - len(waiting), waiting)
             waiting, count = [], 0
         for start, stop in [(0, n)] if whole or n <= rows else _equal_parts(n, rows):
-            found = row_neighbors(known, structure.coord, structure.box, spec, start, stop)
+            found = neighbors_of(start, stop)
             refuse_coincident(found, f"frame {k}")
             if stop - start == n:
                 waiting, count = [*waiting, found], count + n
             else:
                 yield part(k, [found])
     if waiting:
-        yield part(len(structures) - len(waiting), waiting)
+        yield part(len(natoms) - len(waiting), waiting)
 
 
 def _equal_parts(n: int, rows: int) -> list[tuple[int, int]]:

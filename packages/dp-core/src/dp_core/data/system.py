@@ -121,11 +121,11 @@ class System(abc.ABC):
         if not 0 <= i < self.nframes:
             raise IndexError(f"frame {i} of system {self.name}, which has {self.nframes}")
         try:
-            return self._frame(i, labels)
+            return self._assembled(i, labels)
         except OSError as error:
             raise DataError(f"{self.where(i)} cannot be read: {error}. Was it moved while in use?") from error
 
-    def _frame(self, i: int, labels: Sequence[Label]) -> Frame:
+    def _assembled(self, i: int, labels: Sequence[Label]) -> Frame:
         coord, box = self._structure(i)
         types = self.types_of(i)
         padding = types < 0

@@ -254,8 +254,7 @@ class Loop:
         job = self._job
         assert job.valid is not None
         with job.timeline.span("full validation"):
-            evaluate = job.backend.evaluator(checkpoint.model)
-            errors = full_errors(evaluate, job.valid.all_frames(), checkpoint.model.neighbor_spec)
+            errors = full_errors(checkpoint.model, job.backend, job.valid.all_frames())
             with self._writing(full.log):
                 sentence = full.record(checkpoint, errors)
         if sentence:

@@ -6,14 +6,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from dp_core.backend import Evaluator
+from dp_core.backend import Backend
 from dp_core.errors import ConfigError
 from dp_core.format import dump_bytes, write_bytes
-from dp_core.neighbors import NeighborSpec, build_batch
-from dp_core.outputs import reduce_energy
+from dp_core.inputs import input_arrays
+from dp_core.prediction import Parameters, known_tables, predict
 from dp_core.schema.sections import Validating
 from dp_core.training.checkpoint import Checkpoint, remove
 from dp_core.training.frames import Item
@@ -55,29 +56,25 @@ class _Sum:
         self.count += error.size
 
 
-def full_errors(evaluate: Evaluator, frames: Iterable[Item], spec: NeighborSpec) -> dict[str, float]:
+def full_errors(model: Any, backend: Backend, frames: Iterable[Item]) -> dict[str, float]:
     """MAE and RMSE over all frames by token (``E:MAE``, …), in meV: energy and virial per atom, force, stress.
 
-    NaN where no frame has the label. Every component of every frame counts the same.
+    NaN where no frame has the label. Every component of every frame counts the same. Large frames are evaluated in
+    parts. Raises NonFiniteError for a prediction that is no number.
     """
     sums = {what: _Sum() for what in UNITS}
+    evaluate, spec, whole = backend.evaluator(model), model.neighbor_spec, model.descriptor.message_passing
     for frame, neighbors in frames:
-        labels = frame.labels
-        batch = build_batch(
-            [neighbors],
-            spec,
-            fparam=labels["fparam"][None] if "fparam" in labels else None,
-            aparam=labels.get("aparam"),
-        )
-        out = reduce_energy(evaluate(batch.table), batch.table, 1)
+        labels, parameters = frame.labels, Parameters(**input_arrays([frame]))
+        parts = known_tables(neighbors, spec, backend, rows=backend.chunk_rows, whole=whole, parameters=parameters)
+        out, _ = predict(evaluate, parts, [len(frame.types)])
         real = frame.types >= 0
         if "energy" in frame.found:
-            sums["E"].add((out["energy"][0] - labels["energy"]) / frame.natoms)
+            sums["E"].add((out.energy - labels["energy"]) / frame.natoms)
         if "force" in frame.found:
-            force: np.ndarray = batch.to_atoms(out["force"])
-            sums["F"].add(force[real] - labels["force"][real])
+            sums["F"].add(out.force[real] - labels["force"][real])
         if "virial" in frame.found:
-            error = out["virial"][0] - labels["virial"].reshape(3, 3)
+            error = out.virial[0] - labels["virial"].reshape(3, 3)
             sums["V"].add(error / frame.natoms)
             if frame.box is not None:
                 sums["S"].add(-error / abs(np.linalg.det(frame.box)))
