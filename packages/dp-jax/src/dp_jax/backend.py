@@ -1,0 +1,106 @@
+"""The JAX backend."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from dp_core.backend import Evaluator, LossFunction, Optimizer, TrainState
+from dp_core.errors import BackendError
+from dp_core.module import Array, leaves, tree_map, with_leaves
+from dp_core.neighbors import Neighborhood
+from dp_core.outputs import evaluate_atoms
+from dp_jax import distributed, sizes
+from dp_jax.compiled import Compiled, outline
+from dp_jax.freeze import freeze, load
+from dp_jax.namespace import gradient
+from dp_jax.training import JaxTraining
+
+_DTYPES = (np.float64, np.float32, np.int64, np.int32, np.bool_)
+
+
+def set_threads() -> None:
+    """Use as many threads as ``DP_INTRA_OP_PARALLELISM_THREADS`` says, if nothing was computed with JAX before."""
+    name = "DP_INTRA_OP_PARALLELISM_THREADS"
+    value = os.environ.get(name) or os.environ.get(name.replace("DP_", "TF_", 1)) or "0"
+    if not value.isdigit():
+        raise BackendError(f"{name} is {value!r}; give a number of threads, 0 for the choice of JAX.")
+    if int(value):
+        os.environ["NPROC"] = value  # what XLA reads when it makes its threads
+
+
+class JaxBackend:
+    """Evaluates, trains and freezes with JAX in double precision, on graphics processors where there are any."""
+
+    name = "jax"
+    suffixes = (".savedmodel", ".hlo")
+    chunk_rows = 256  # rows of a table that are best evaluated together
+    round_rows = staticmethod(sizes.round_rows)
+    round_slots = staticmethod(sizes.round_slots)
+
+    def __init__(self) -> None:
+        set_threads()
+        jax.config.update("jax_enable_x64", True)
+        if os.environ.get("DEVICE", "").lower() == "cpu":
+            jax.config.update("jax_platforms", "cpu")
+        distributed.join()
+        self._evaluators: dict[str, Compiled] = {}
+
+    @property
+    def rank(self) -> int:
+        """Number of this process among those that train together; 0 writes the files."""
+        return jax.process_index()
+
+    @property
+    def world_size(self) -> int:
+        """Number of processes that train together."""
+        return jax.process_count()
+
+    def array(self, x: np.ndarray) -> Array:
+        """A copy of the array on the device."""
+        x = np.asarray(x)
+        if x.dtype not in _DTYPES:
+            known = ", ".join(np.dtype(t).name for t in _DTYPES)
+            raise BackendError(f"An array has the type {x.dtype}, which the jax backend does not use. Known: {known}.")
+        return jax.numpy.array(x)
+
+    def evaluator(self, model: Any) -> Evaluator:
+        """A function that evaluates the model with its derivative."""
+        template = outline(model)
+        key = repr(template)
+        values = {path: self.array(x) for path, x in leaves(model).items()}
+
+        def evaluated(table: Neighborhood, values: dict[str, Array]) -> dict[str, Array]:
+            return evaluate_atoms(with_leaves(template, values), table, gradient)
+
+        # models that differ in their numbers only share what is compiled
+        compiled = self._evaluators.setdefault(key, Compiled("evaluation", evaluated))
+
+        def evaluate(table: Neighborhood) -> dict[str, np.ndarray]:
+            out = compiled(sizes.with_frames(table), values)
+            return {name: np.asarray(value) for name, value in out.items()}
+
+        return evaluate
+
+    def apply(self, function: Callable[[Any, Neighborhood], Array], model: Any, table: Neighborhood) -> np.ndarray:
+        """``function(model, table)`` without derivatives."""
+        return np.asarray(function(tree_map(self.array, model), tree_map(self.array, table)))
+
+    def training(
+        self, loss: LossFunction, state: TrainState, optimizer: Optimizer, *, compiled: bool = False
+    ) -> JaxTraining:
+        """Begin or continue a training. It is compiled in any case."""
+        return JaxTraining(loss, state, optimizer)
+
+    def freeze(self, model: Any, document: bytes, path: Path) -> None:
+        """Write ``.hlo`` (StableHLO of jax.export) or ``.savedmodel`` (the same for TensorFlow's C interface)."""
+        freeze(model, document, path, self.array, self.evaluator(model))
+
+    def load(self, path: Path) -> Evaluator:
+        """The evaluator in a frozen file."""
+        return load(path)

@@ -1,0 +1,152 @@
+"""Frozen files: a model exported as StableHLO with open sizes, in an archive (.hlo) or beside a graph (.savedmodel)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import export
+
+from dp_core import frozen
+from dp_core.backend import Evaluator
+from dp_core.errors import BackendError, FormatError
+from dp_core.model_file import MEMBER
+from dp_core.module import tree_map
+from dp_core.neighbors import Neighborhood
+from dp_jax import sizes
+from dp_jax.namespace import gradient
+from dp_jax.savedmodel import import_tensorflow, write_graph
+
+_NEWEST = 1  # version of the record that this program understands
+_GRAPH = "graph.export"  # the member that holds what jax.export wrote
+_PLATFORMS = ("cpu", "cuda")
+
+
+def exported(model: Any, inputs: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> export.Exported:
+    """The graph of a model with JAX leaves, all sizes left open. Its arguments have the order of the inputs."""
+    rows, slots = ([f"{kind}{k}" for k in range(record["blocks"])] for kind in ("r", "s"))
+    n, k = " + ".join(rows), " + ".join(slots)
+    shapes = {
+        "vectors": f"{n}, {k}, 3", "index": f"{n}, {k}", "types": n, "neighbor_types": f"{n}, {k}", "frame": n,
+        "fparam": f"frames, {record['numb_fparam']}", "aparam": f"{n}, {record['numb_aparam']}",
+    }  # fmt: skip
+    shapes |= {f"rows_{i}": name for i, name in enumerate(rows)} | {f"slots_{i}": name for i, name in enumerate(slots)}
+    scope = export.SymbolicScope()
+    arguments = [
+        jax.ShapeDtypeStruct(export.symbolic_shape(f"({shapes[name]},)", scope=scope), x.dtype)
+        for name, x in inputs.items()
+    ]
+    function = jax.jit(frozen.graph(model, gradient), keep_unused=True)
+    return export.export(function, platforms=_PLATFORMS)(*arguments)
+
+
+def freeze(
+    model: Any, document: bytes, path: Path, to_array: Callable[[np.ndarray], Any], reference: Evaluator
+) -> None:
+    """Write a frozen file; ``.savedmodel``, a folder, by its suffix, else ``.hlo``.
+
+    model: the tree with NumPy leaves; reference: its evaluator, which the file must agree with.
+    """
+    tensorflow = import_tensorflow() if path.suffix == ".savedmodel" else None
+    record = frozen.capabilities(model)
+    sample = frozen.sample_table(model)
+    inputs = frozen.graph_inputs(sample, record)
+    graph = exported(tree_map(to_array, model), inputs, record)
+    members = {
+        _GRAPH: bytes(graph.serialize()),
+        MEMBER: document,
+        frozen.RECORD: json.dumps(record, indent=1).encode(),
+    }
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".freeze-") as folder:
+        made = Path(folder) / path.name
+        if tensorflow:
+            made.mkdir()
+            for name, content in members.items():
+                (made / name).write_bytes(content)
+            outputs = [output["name"] for output in record["outputs"]]
+            write_graph(tensorflow, graph, inputs, outputs, made)
+        else:
+            with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, content in members.items():
+                    archive.writestr(name, content)
+        _check(load(made), reference, frozen.smaller_table(sample))
+        _replace(made, path)
+
+
+def _replace(made: Path, path: Path) -> None:
+    """Put a file or folder in its place; a folder that is there gives way, which is no single step."""
+    if made.is_dir() and path.is_dir() and not path.is_symlink():
+        old = made.with_name("old")
+        os.replace(path, old)
+        os.replace(made, path)
+        shutil.rmtree(old)
+    else:
+        os.replace(made, path)
+
+
+def _check(evaluate: Evaluator, reference: Evaluator, table: Neighborhood) -> None:
+    """Compare the frozen graph with the model on a table of sizes that it was not traced with."""
+    expected = reference(table)
+    for name, values in evaluate(table).items():
+        wanted = expected[name]
+        if values.shape != wanted.shape or not np.allclose(values, wanted, rtol=1e-4, atol=1e-5):
+            raise BackendError(
+                f"The frozen graph gives another {name!r} than the model, so no file was written. Please report the "
+                "model to the authors of dp; meanwhile freeze it to another suffix, or use the .dp file."
+            )
+
+
+def load(path: Path) -> Evaluator:
+    """The evaluator in a frozen file. Raises FormatError for files that are damaged, foreign or too new."""
+    record, content = _members(path)
+    try:
+        graph = export.deserialize(bytearray(content))
+        run = jax.jit(graph.call)
+    except Exception as error:  # the reader of jax.export fails in many ways
+        raise FormatError(f"{path} does not load: {error}. Copy or freeze it again.") from error
+    names = [output["name"] for output in record["outputs"]]
+
+    def evaluate(table: Neighborhood) -> dict[str, np.ndarray]:
+        full, rows, slots = sizes.without_empty(table)
+        inputs = frozen.graph_inputs(full, record)
+        inputs["fparam"] = sizes.with_rounded_rows(inputs["fparam"])
+        out = {name: np.asarray(x) for name, x in zip(names, run(*inputs.values()), strict=True)}
+        if full is not table:
+            out = {name: x[rows] for name, x in out.items()}
+            out["gradient"] = out["gradient"][:, slots]
+        return out
+
+    return evaluate
+
+
+def _members(path: Path) -> tuple[dict[str, Any], bytes]:
+    """The record and the graph in a frozen file."""
+    try:
+        if path.is_dir():
+            found = {p.name: p.read_bytes() for p in path.iterdir() if p.name in (frozen.RECORD, _GRAPH)}
+        else:
+            with zipfile.ZipFile(path) as archive:
+                found = {name: archive.read(name) for name in archive.namelist() if name in (frozen.RECORD, _GRAPH)}
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {error}. Check the path.") from error
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise FormatError(f"{path} is damaged: {error}. Copy or freeze it again.") from error
+    if frozen.RECORD not in found or _GRAPH not in found:
+        raise FormatError(
+            f"{path} was not written by dp. Convert it to .dp with the program that wrote it; dp can freeze that."
+        )
+    record: dict[str, Any] = json.loads(found[frozen.RECORD])
+    if record["version"] > _NEWEST:
+        raise FormatError(
+            f"{path} has version {record['version']} of the frozen format, and this dp-jax reads up to {_NEWEST}. "
+            "Update it: pip install --upgrade dp-jax"
+        )
+    return record, found[_GRAPH]
