@@ -122,6 +122,19 @@ def test_only_what_is_missing_is_computed(tmp_path):
     assert len(list(group.glob("*/r_1"))) == 1
 
 
+def test_bias_of_excluded_types_in_a_file_of_the_other_program(tmp_path):
+    """It does not store what the bias was fitted without; a zero tells."""
+    model, systems = load("se_e2_a_mol")
+    shutil.copytree(STATS / "stat_file", tmp_path / "kept")
+    save(tmp_path / "kept" / "C H O" / "bias_atom_energy", np.array([[1.0], [0.0], [3.0]]))
+    file = StatFile(tmp_path / "kept", model.type_map)
+    excluding = replace(model, atom_exclude_types=(1,))
+    kept, _ = compute_statistics(excluding, none_of(systems), stat_file=file, mode="read")
+    assert kept.out_bias.ravel().tolist() == [1.0, 0.0, 3.0]
+    new, _ = compute_statistics(model, sample_frames(systems, 5, 10), stat_file=file)
+    same(new, compute_statistics(model, sample_frames(systems, 5, 10))[0])
+
+
 def test_interrupted_writing_is_not_trusted(tmp_path):
     model, systems = load("se_e2_a_mol")
     shutil.copytree(STATS / "stat_file", tmp_path / "kept")

@@ -206,6 +206,19 @@ def test_forced_loading_keeps_fresh_values(tiny, tmp_path, caplog):
     )
 
 
+def test_forced_loading_measures_statistics_that_do_not_fit(tiny, tmp_path):
+    old = run(tiny(), tmp_path).model
+    wider = {"descriptor": {"sel": [24, 24]}}
+    new = run(tiny(model=wider, numb_steps=0), tmp_path, init_model="model.ckpt", force_load=True).model
+    fresh = run(tiny(model=wider, numb_steps=0), tmp_path).model
+    assert np.array_equal(new.descriptor.davg, fresh.descriptor.davg)
+    assert np.array_equal(new.descriptor.dstd, fresh.descriptor.dstd)
+    assert new.descriptor.dstd.max() < 1.0
+    for path, value in leaves(old.fitting).items():
+        assert np.array_equal(value, leaves(new.fitting)[path]), path
+    assert np.array_equal(new.out_bias, old.out_bias)
+
+
 def test_other_settings_of_equal_shape_are_told(tiny, tmp_path, caplog):
     old = run(tiny(), tmp_path).model
     caplog.clear()

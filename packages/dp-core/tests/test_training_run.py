@@ -327,6 +327,7 @@ def test_statistics_file_is_used(tiny, tmp_path):
         {"pair_exclude_types": [[0, 1]]},
         {"descriptor": {"exclude_types": [[0, 1]]}},
         {"descriptor": {"env_protection": 0.5}},
+        {"preset_out_bias": {"energy": [None, -1.0]}},
     ],
 )
 def test_statistics_of_other_settings_are_not_taken_from_the_file(tiny, tmp_path, model):
@@ -336,6 +337,8 @@ def test_statistics_of_other_settings_are_not_taken_from_the_file(tiny, tmp_path
     assert same(leaves(kept), leaves(fresh))
     again = run(tiny(model=model, stat_file="stat", stat_file_mode="read", numb_steps=0), tmp_path).model
     assert np.allclose(again.out_bias, fresh.out_bias)
+    without = run(tiny(stat_file="stat", numb_steps=0), tmp_path).model
+    assert same(leaves(without), leaves(run(tiny(numb_steps=0), tmp_path).model))
 
 
 def test_trace(tiny, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -141,24 +142,44 @@ def _load(model: Any, file: StatFile) -> Statistics:
     if all(s is not None for pair in sums for s in pair):
         known.environment = np.zeros((ntypes, 2, 3))
         known.environment[:, : len(columns)] = np.array(sums)
-    if not file.interrupted:
-        fit = [_read(file, f"{kind}_atom_{name}", (ntypes, size)) for kind in ("bias", "std")]
-        known.bias = BiasFit(fit[0], fit[1], np.nan) if fit[0] is not None and fit[1] is not None else None
-        if known.bias and not _agrees(known.bias, model):
-            known.bias = None
     for part in _parameter_names(model):
         values = _read(file, part, (parameters.width(model.fitting, part), 3))
         if values is not None:
             known.parameters[part] = values
     observed = file.read("observed_type")
     known.observed = None if observed is None else tuple(name.decode() for name in observed.astype("S").tolist())
+    if not file.interrupted:
+        fit = [_read(file, f"{kind}_atom_{name}", (ntypes, size)) for kind in ("bias", "std")]
+        if fit[0] is not None and fit[1] is not None:
+            stored = file.read(_settings_key(model))
+            if stored is None:
+                same = _may_have(model, fit[0], known.observed or ())
+            else:
+                same = bool(np.all(stored.astype("S") == _bias_settings(model)))
+            known.bias = BiasFit(fit[0], fit[1], np.nan) if same else None
     return known
 
 
-def _agrees(fit: BiasFit, model: Any) -> bool:
-    """Whether a stored bias is one that this model may have: the fixed ones as given, none of excluded types."""
-    fixed = {t: np.zeros(fit.bias.shape[1]) for t in model.atom_exclude_types} | bias.preset(model)
-    return all(np.allclose(fit.bias[t], value, rtol=1e-6, atol=1e-9) for t, value in fixed.items())
+def _settings_key(model: Any) -> str:
+    return f"bias_atom_{model.output.name}_settings"
+
+
+def _bias_settings(model: Any) -> np.ndarray:
+    """What the bias depends on beside the data, as one string of bytes."""
+    preset = {t: value.tolist() for t, value in bias.preset(model).items()}
+    settings = {"exclude": sorted(model.atom_exclude_types), "preset": preset, "rcond": model.rcond}
+    return np.array([json.dumps(settings).encode()])
+
+
+def _may_have(model: Any, stored: Floats, observed: Sequence[str]) -> bool:
+    """Whether this model may have a bias of which the settings are not stored, as in files of DeePMD-kit.
+
+    Fixed ones must be as given, those of excluded types zero, and those of others that occur not.
+    """
+    fixed = {t: np.zeros(stored.shape[1]) for t in model.atom_exclude_types} | bias.preset(model)
+    free = [t for t, name in enumerate(model.type_map) if name in observed and t not in fixed]
+    as_given = all(np.allclose(stored[t], value, rtol=1e-6, atol=1e-9) for t, value in fixed.items())
+    return as_given and all(np.abs(stored[t]).max() > 1e-9 for t in free)
 
 
 def _read(file: StatFile, name: str, shape: tuple[int, ...]) -> Floats | None:
@@ -183,6 +204,7 @@ def _entries(model: Any, found: Statistics) -> dict[str, np.ndarray]:
     if found.bias:
         name = model.output.name
         entries |= {f"bias_atom_{name}": found.bias.bias, f"std_atom_{name}": found.bias.std}
+        entries[_settings_key(model)] = _bias_settings(model)
     if found.observed is not None:
         entries["observed_type"] = np.array([name.encode() for name in found.observed])
     return entries | found.parameters

@@ -47,10 +47,11 @@ def with_seeds(section: Section, seed: int, place: str) -> Section:
     return map_sections(change, section, place)
 
 
-def take_weights(model: Any, source: Any, name: str, *, force: bool) -> tuple[Any, list[str]]:
+def take_weights(model: Any, source: Any, name: str, *, fresh: Callable[[Any], Any] | None) -> tuple[Any, list[str]]:
     """The model with all parameters and statistics of another one, and sentences about what does not fit them.
 
-    Raises ConfigError with everything that does not fit; with ``force``, that stays as it is in ``model``.
+    Raises ConfigError with everything that does not fit. With ``fresh``, a function that gives a model statistics,
+    that is random, or as in the data.
     """
     if tuple(source.type_map) != tuple(model.type_map):
         raise ConfigError(
@@ -65,12 +66,14 @@ def take_weights(model: Any, source: Any, name: str, *, force: bool) -> tuple[An
         for path in new
         if path in old and old[path].shape != new[path].shape
     ]
-    if problems and not force:
+    if problems and fresh is None:
         listed = "\n  ".join([*_differences(model, source), *problems])
         raise ConfigError(
             f"{name} does not fit the model of the input:\n  {listed}\n"
             "Give the settings of the file in the model section, or use --force-load to start with fresh values there."
         )
+    if problems and fresh is not None:
+        model = fresh(model)
     taken = {p: old[p].astype(v.dtype) for p, v in new.items() if p in old and old[p].shape == v.shape}
     # through the document, because some static fields say what kind of values the leaves have
     filled = model_from_document(model_document(with_leaves(model, taken)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,13 +136,15 @@ class _Start:
             settings, data, skip=self.begin.skip_neighbor_stat, reporter=self.reporter
         )
         model = replace_fields(setup.init_model(settings, data.type_map), min_nbor_dist=nearest)
+        measured = partial(
+            setup.measured, settings=self.settings, data=data, directory=self.folder, write=self.write,
+            reporter=self.reporter,
+        )  # fmt: skip
         if self.begin.weights is None:
-            return setup.measured(
-                model, self.settings, data, self.folder, write=self.write, reporter=self.reporter
-            ), settings
+            return measured(model), settings
         path = self._weights_file(self.begin.weights)
         source = load_model(path)
-        model, left = take_weights(model, source, str(path), force=self.begin.force_load)
+        model, left = take_weights(model, source, str(path), fresh=measured if self.begin.force_load else None)
         for problem in left:
             self.reporter.warning(problem)
         self.reporter.notice(f"Parameters and statistics are those of {path}")
@@ -223,7 +226,8 @@ def train(
     init_model, init_frz_model: a checkpoint, or any model file, whose parameters and statistics are the start.
     output: where the input with all defaults goes.
     skip_neighbor_stat: do not look for the neighbours in the data; the model then cannot be compressed.
-    force_load: parameters that do not fit those of the file stay as they are initialised.
+    force_load: parameters that do not fit those of the file stay as they are initialised, statistics that do not fit
+        are taken of the training data.
     dry_run: do all up to the first step, write nothing, and return what would be trained.
     reporter: where messages go; None for lines on the logger ``dp_core.training``.
     directory: the folder of all relative paths in the input and of all files; None for the working directory.
