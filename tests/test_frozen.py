@@ -1,0 +1,36 @@
+"""Frozen files give the stored numbers of every stored model, for sizes that they were not made with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dp_core import DeepPot
+from dp_core.backend import SUFFIXES, get_backend, installed
+from dp_core.model_file import document_bytes, load_model, read_model_document
+
+GOLDEN = Path(__file__).parent / "golden"
+MODELS = sorted({path.name.split(".")[0] for path in GOLDEN.glob("*.npz")})
+#: .pt2 takes a minute to compile, and has a test of its own
+FILES = [(name, s) for name in installed() for s in SUFFIXES[name] if s not in (".pt2", ".yml")]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("backend", "suffix"), FILES)
+def test_stored_numbers(golden, tmp_path, backend, suffix, name):
+    path = tmp_path / f"frozen{suffix}"
+    model = load_model(GOLDEN / f"{name}.dp")
+    get_backend(backend).freeze(model, document_bytes(model), path)
+    assert read_model_document(path)["model"]["type"] == "standard"
+    tolerance = json.loads((GOLDEN / f"{name}.json").read_text())["tolerance"]["rtol"]
+    with DeepPot(path, backend) as pot:
+        for file in sorted(GOLDEN.glob(f"{name}.*npz")):
+            case = golden(file.name)
+            found = pot.eval(*case.inputs, atomic=True, **case.parameters)
+            for key, value in zip(("energy", "force", "virial", "atom_energy", "atom_virial"), found, strict=True):
+                if key in case.data:
+                    expected = case.data[key]
+                    assert np.abs(value - expected).max() / np.abs(expected).max() < tolerance, (file.name, key)
