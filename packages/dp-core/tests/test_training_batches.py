@@ -28,8 +28,8 @@ def store_of(systems, budget, spec=SPEC, warn=pytest.fail):
 
 def test_neighbours_are_found_once_while_memory_lasts(systems, monkeypatch):
     found = []
-    search = frames.frame_neighbors
-    monkeypatch.setattr(frames, "frame_neighbors", lambda *a: found.append(1) or search(*a))
+    search = frames.named_neighbors
+    monkeypatch.setattr(frames, "named_neighbors", lambda *a: found.append(1) or search(*a))
     places = [(k, i) for k, system in enumerate(systems) for i in range(system.nframes)]
 
     def searches(budget):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -419,6 +420,34 @@ def test_a_system_that_min_pair_dist_empties_is_refused_first(tiny, tmp_path):
     with pytest.raises(DataError, match=r"Every frame of system .*data/a has atoms closer than min_pair_dist 4.0 Å"):
         run(document, tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data"]
+
+
+def test_coordinates_in_another_unit_are_told(tiny, tmp_path, caplog):
+    document = tiny(numb_steps=0)
+    run(document, tmp_path)
+    assert "in nm" not in caplog.text
+    for name in ("coord", "box"):
+        path = tmp_path / f"data/a/set.000/{name}.npy"
+        np.save(path, np.load(path) * (0.1 if name == "coord" else 1.0))
+    run(document, tmp_path)
+    assert "Are the coordinates in nm? Lengths are in Å." in caplog.text
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_a_large_cluster_in_another_unit_is_refused(tiny, tmp_path, skip):
+    """Before its pairs fill the memory; only the estimate is ever counted."""
+    count = 18
+    grid = np.stack(np.meshgrid(*[np.arange(count)] * 3, indexing="ij"), axis=-1).reshape(1, -1) * 2.0
+    folder = tmp_path / "data/a"
+    shutil.rmtree(folder)
+    (folder / "set.000").mkdir(parents=True)
+    (folder / "nopbc").touch()
+    (folder / "type.raw").write_text("0\n" * count**3)
+    np.save(folder / "set.000/coord.npy", 0.1 * grid)
+    np.save(folder / "set.000/energy.npy", np.zeros(1))
+    document = tiny(training_data={"systems": ["data/a"]}, model={"descriptor": {"rcut": 6.0}})
+    with pytest.raises(DataError, match=r"frame 0: 5832 atoms lie in a cube .*, the closest two 0.2 Å apart.*in nm"):
+        run(document, tmp_path, skip_neighbor_stat=skip)
 
 
 def test_unwritable_folder(tiny, tmp_path):

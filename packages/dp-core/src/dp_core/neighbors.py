@@ -130,6 +130,7 @@ def _check_geometry(points: Floats, cell: Floats | None, radius: float, atoms: I
         row = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
         raise DataError(f"Atom {atoms[row]} has the coordinates {points[row].tolist()}, which are no numbers.")
     if cell is None:
+        refuse_crowd(points, radius)
         return
     volume = abs(float(np.linalg.det(cell)))
     longest = float(np.prod(np.linalg.norm(cell, axis=1)))
@@ -144,6 +145,33 @@ def _check_geometry(points: Floats, cell: Floats | None, radius: float, atoms: I
             f"{len(points)} atoms in a cell of {volume:.4g} Å³ have about {expected:.3g} neighbours within "
             f"{radius:g} Å each. The cell is too small, or the cutoff too large: check that lengths are in Å."
         )
+
+
+def refuse_crowd(points: Floats, radius: float) -> None:
+    """Raise DataError if open boundaries give so many neighbours that the unit of length must be wrong.
+
+    They are estimated from the fullest cube with an edge of the radius, Å.
+    """
+    in_sphere = 4.0 / 3.0 * np.pi
+    if in_sphere * len(points) <= _MOST_NEIGHBORS:
+        return
+    cubes = np.floor((points - points.min(axis=0)) / radius)
+    width = cubes.max(axis=0) + 1
+    _, cube, counts = np.unique(
+        (cubes[:, 0] * width[1] + cubes[:, 1]) * width[2] + cubes[:, 2], return_inverse=True, return_counts=True
+    )
+    if in_sphere * counts.max() > _MOST_NEIGHBORS:
+        crowd = points[cube == counts.argmax()]
+        raise DataError(
+            f"{len(crowd)} atoms lie in a cube with an edge of {radius:g} Å, the closest two "
+            f"{_closest(crowd, radius):.3g} Å apart. Are the coordinates in nm? Lengths are in Å."
+        )
+
+
+def _closest(points: Floats, edge: float) -> float:
+    """The shortest distance of points in a cube, Å; found among so few pairs that it is quick."""
+    first, second, _ = _search(points, None, 2.0 * edge / len(points) ** (1.0 / 3.0))
+    return float(np.linalg.norm(points[first] - points[second], axis=1).min(initial=np.inf))
 
 
 def _search(points: Floats, cell: Floats | None, radius: float) -> tuple[Rows, Rows, Rows]:
@@ -204,6 +232,16 @@ def frame_neighbors(coord: Floats, cell: Floats | None, types: Ints, spec: Neigh
     Raises DataError for types, coordinates or a cell that make no sense.
     """
     return row_neighbors(frame_pairs(coord, cell, types, spec), coord, cell, spec)
+
+
+def named_neighbors(coord: Floats, cell: Floats | None, types: Ints, spec: NeighborSpec, where: str) -> FrameNeighbors:
+    """The same of a frame that errors name ``where``; atoms at the same place are an error too."""
+    try:
+        found = frame_neighbors(coord, cell, types, spec)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+    refuse_coincident(found, where)
+    return found
 
 
 def part_of(found: FrameNeighbors, start: int, stop: int) -> FrameNeighbors:

@@ -14,7 +14,7 @@ from dp_core.data.elements import COVALENT_RADII
 from dp_core.errors import ConfigError, DataError
 from dp_core.inputs import input_labels
 from dp_core.module import replace
-from dp_core.neighbors import frame_neighbors, refuse_coincident
+from dp_core.neighbors import named_neighbors
 from dp_core.statistics import bias, parameters
 from dp_core.statistics.environment import environment_key, environment_sums, with_environment
 from dp_core.statistics.least_squares import BiasFit
@@ -115,8 +115,8 @@ def _gather(model: Any, sample: Sample, missing: Sequence[str], progress: Progre
         return found
     for done, frame in enumerate(sample.frames(statistics_labels(model)), start=1):
         if environment:
-            neighbors = frame_neighbors(frame.coord, frame.box, frame.types, model.neighbor_spec)
-            refuse_coincident(neighbors, sample.systems[frame.system].where(frame.index))
+            where = sample.systems[frame.system].where(frame.index)
+            neighbors = named_neighbors(frame.coord, frame.box, frame.types, model.neighbor_spec, where)
             total += environment_sums(model.descriptor, neighbors)
         if biased:
             bias.add_labels(biased, model, frame)

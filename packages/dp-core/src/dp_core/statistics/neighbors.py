@@ -15,6 +15,7 @@ import numpy as np
 from dp_core.data import Frame
 from dp_core.data.frame import Integers
 from dp_core.errors import ConfigError, DataError
+from dp_core.neighbors import refuse_crowd
 from dp_core.schema.section import Section
 from dp_core.statistics.sample import Progress, Sample, silent
 
@@ -48,7 +49,10 @@ def neighbor_statistics(
     nearest, most, done = rcut, np.zeros(1 if mixed else ntypes, np.int64), 0
 
     def count(frame: Frame) -> tuple[float, Integers, tuple[int, int]]:
-        return _count(frame, rcut, ntypes, mixed)
+        try:
+            return _count(frame, rcut, ntypes, mixed)
+        except DataError as error:
+            raise DataError(f"{sample.systems[frame.system].where(frame.index)}: {error}") from error
 
     with ThreadPoolExecutor(_threads()) as pool:  # the search runs outside the interpreter's lock
         for frames in _chunks(sample.frames()):
@@ -87,6 +91,8 @@ def _count(frame: Frame, rcut: float, ntypes: int, mixed: bool) -> tuple[float, 
     types = np.zeros(len(real), np.int64) if mixed else frame.types[real]
     if not len(real):
         return np.inf, np.zeros(columns, np.int64), (0, 0)
+    if frame.box is None:
+        refuse_crowd(frame.coord[real], rcut)
     search = NeighborList(cutoff=rcut, full_list=False, n_threads=1)
     first, second, distance = search.compute(
         points=frame.coord[real],

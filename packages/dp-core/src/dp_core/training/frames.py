@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from dp_core.data import Frame, Label, System, validate_frame
-from dp_core.neighbors import FrameNeighbors, NeighborSpec, frame_neighbors, refuse_coincident
+from dp_core.neighbors import FrameNeighbors, NeighborSpec, named_neighbors
 
 Item = tuple[Frame, FrameNeighbors]
 
@@ -59,8 +59,7 @@ class FrameStore:
         system = self._systems[place[0]]
         frame = system.frame(place[1], self._labels)
         validate_frame(frame, system)
-        neighbors = frame_neighbors(frame.coord, frame.box, frame.types, self.spec)
-        refuse_coincident(neighbors, system.where(place[1]))
+        neighbors = named_neighbors(frame.coord, frame.box, frame.types, self.spec, system.where(place[1]))
         self._check_sel(neighbors, place)
         size = _bytes(frame) + _bytes(neighbors)
         if size <= self._budget.left:

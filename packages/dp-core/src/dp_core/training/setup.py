@@ -42,6 +42,10 @@ from dp_core.training.validation import FullValidation
 MOST_ATOMS = 200_000
 
 
+#: Å; the shortest bond, of hydrogen, is 0.74.
+_SHORTEST = 0.4
+
+
 @dataclass(frozen=True)
 class Data:
     """The systems of a run, with types numbered by ``type_map``."""
@@ -122,6 +126,11 @@ def count_neighbors(settings: Section, data: Data, *, skip: bool, reporter: Repo
     reporter.notice(
         f"Neighbor statistics: training data with maximum neighbor size: [{sizes}] (cutoff radius: {found.rcut:f})"
     )
+    if found.min_distance < _SHORTEST:
+        reporter.warning(
+            f"The closest atoms of the training data are {found.min_distance:.3g} Å apart, closer than any bond. Are "
+            "the coordinates in nm? Lengths are in Å. Look at the data with: dp data check"
+        )
     counted = update_sel(descriptor, found)
     if counted is not descriptor:
         reporter.notice(f"model/descriptor/sel {descriptor.sel!r} is {counted.sel}")  # type: ignore[attr-defined]
