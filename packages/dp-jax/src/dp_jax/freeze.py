@@ -18,6 +18,7 @@ from jax import export
 from dp_core import frozen
 from dp_core.backend import Evaluator
 from dp_core.errors import BackendError, FormatError
+from dp_core.frozen import graph
 from dp_core.model_file import MEMBER
 from dp_core.module import tree_map
 from dp_core.neighbors import Neighborhood
@@ -44,7 +45,7 @@ def exported(model: Any, inputs: Mapping[str, np.ndarray], record: Mapping[str, 
         jax.ShapeDtypeStruct(export.symbolic_shape(f"({shapes[name]},)", scope=scope), x.dtype)
         for name, x in inputs.items()
     ]
-    function = jax.jit(frozen.graph(model, gradient), keep_unused=True)
+    function = jax.jit(graph(model, gradient), keep_unused=True)
     return export.export(function, platforms=_PLATFORMS)(*arguments)
 
 
@@ -59,9 +60,9 @@ def freeze(
     record = frozen.capabilities(model)
     sample = frozen.sample_table(model)
     inputs = frozen.graph_inputs(sample, record)
-    graph = exported(tree_map(to_array, model), inputs, record)
+    made_graph = exported(tree_map(to_array, model), inputs, record)
     members = {
-        _GRAPH: bytes(graph.serialize()),
+        _GRAPH: bytes(made_graph.serialize()),
         MEMBER: document,
         frozen.RECORD: json.dumps(record, indent=1).encode(),
     }
@@ -72,7 +73,7 @@ def freeze(
             for name, content in members.items():
                 (made / name).write_bytes(content)
             outputs = [output["name"] for output in record["outputs"]]
-            write_graph(tensorflow, graph, inputs, outputs, made)
+            write_graph(tensorflow, made_graph, record["inputs"], outputs, made)
         else:
             with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
                 for name, content in members.items():
@@ -108,8 +109,7 @@ def load(path: Path) -> Evaluator:
     """The evaluator in a frozen file. Raises FormatError for files that are damaged, foreign or too new."""
     record, content = _members(path)
     try:
-        graph = export.deserialize(bytearray(content))
-        run = jax.jit(graph.call)
+        run = jax.jit(export.deserialize(bytearray(content)).call)
     except Exception as error:  # the reader of jax.export fails in many ways
         raise FormatError(f"{path} does not load: {error}. Copy or freeze it again.") from error
     names = [output["name"] for output in record["outputs"]]
@@ -143,7 +143,10 @@ def _members(path: Path) -> tuple[dict[str, Any], bytes]:
         raise FormatError(
             f"{path} was not written by dp. Convert it to .dp with the program that wrote it; dp can freeze that."
         )
-    record: dict[str, Any] = json.loads(found[frozen.RECORD])
+    try:
+        record: dict[str, Any] = json.loads(found[frozen.RECORD])
+    except ValueError as error:
+        raise FormatError(f"{path} is damaged: its record is no JSON: {error}. Copy or freeze it again.") from error
     if record["version"] > _NEWEST:
         raise FormatError(
             f"{path} has version {record['version']} of the frozen format, and this dp-jax reads up to {_NEWEST}. "

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jax.export import Exported
 
 from dp_core.errors import BackendError
@@ -27,38 +26,44 @@ def import_tensorflow() -> Any:
     return tensorflow
 
 
-def write_graph(
-    tf: Any, exported: Exported, inputs: Mapping[str, np.ndarray], outputs: list[str], folder: Path
-) -> None:
-    """Write ``saved_model.pb``: the inputs and outputs are nodes of their names, of the signature ``serving_default``."""
+def write_graph(tf: Any, exported: Exported, inputs: Sequence[str], outputs: Sequence[str], folder: Path) -> None:
+    """Write ``saved_model.pb``: nodes with the names of inputs and outputs, in the signature ``serving_default``."""
     from tensorflow.compiler.tf2xla.python import xla
     from tensorflow.core.protobuf import saved_model_pb2
 
-    shapes = [[d if isinstance(d, int) else None for d in x.shape] for x in exported.in_avals]
-    results = [[d if isinstance(d, int) else None for d in x.shape] for x in exported.out_avals]
     graph = tf.Graph()
     with graph.as_default(), tf.device(None):
-        given = {
-            name: tf.compat.v1.placeholder(tf.as_dtype(x.dtype), shape, name)
-            for (name, x), shape in zip(inputs.items(), shapes, strict=True)
-        }
+        given = [
+            tf.compat.v1.placeholder(tf.as_dtype(aval.dtype), _open(aval.shape), name)
+            for name, aval in zip(inputs, exported.in_avals, strict=True)
+        ]
         found = xla.call_module(
-            list(given.values()),
+            given,
             version=exported.calling_convention_version,
             module=exported.mlir_module_serialized,
-            Tout=[tf.as_dtype(x.dtype) for x in exported.out_avals],
-            Sout=[tf.TensorShape(shape) for shape in results],
+            Tout=[tf.as_dtype(aval.dtype) for aval in exported.out_avals],
+            Sout=[tf.TensorShape(_open(aval.shape)) for aval in exported.out_avals],
             platforms=[platform.upper() for platform in exported.platforms],
             function_list=[],
             has_token_input_output=False,
             disabled_checks=[],
         )
-        named = {name: tf.identity(x, name) for name, x in zip(outputs, found, strict=True)}
-        signature = tf.compat.v1.saved_model.predict_signature_def(given, named)
+        named = [tf.identity(x, name) for name, x in zip(outputs, found, strict=True)]
     saved = saved_model_pb2.SavedModel(saved_model_schema_version=1)
     content = saved.meta_graphs.add()
     content.meta_info_def.tags.append("serve")
     content.meta_info_def.tensorflow_version = tf.__version__
     content.graph_def.CopyFrom(graph.as_graph_def())
-    content.signature_def["serving_default"].CopyFrom(signature)
+    signature = content.signature_def["serving_default"]
+    signature.method_name = "tensorflow/serving/predict"
+    for entries, tensors in ((signature.inputs, given), (signature.outputs, named)):
+        for x in tensors:
+            entry = entries[x.op.name]
+            entry.name, entry.dtype = x.name, x.dtype.as_datatype_enum
+            entry.tensor_shape.CopyFrom(x.shape.as_proto())
     (folder / "saved_model.pb").write_bytes(saved.SerializeToString())
+
+
+def _open(shape: tuple[Any, ...]) -> list[int | None]:
+    """A shape with None for sizes left open."""
+    return [size if isinstance(size, int) else None for size in shape]
