@@ -12,10 +12,15 @@ from dp_core import registry
 from dp_core.backend import CHECKPOINTS
 from dp_core.errors import FormatError
 from dp_core.format import dump_bytes, find_min_nbor_dist, load_bytes, read_bytes, read_document, write_document
+from dp_core.format.protobuf_field import find_field
 from dp_core.module import replace
 
 #: The member of a frozen file, a zip archive or a folder, that holds its complete document.
 MEMBER = "model.dp"
+
+#: Frozen graphs of TensorFlow, protobuf messages, hold the document and the record in fields of these numbers.
+GRAPH_SUFFIX = ".pb"
+DOCUMENT_FIELD, RECORD_FIELD = 70001, 70002
 
 
 def read_model_document(path: str | Path) -> dict[str, Any]:
@@ -31,6 +36,8 @@ def read_model_document(path: str | Path) -> dict[str, Any]:
                 f"{path} is a folder without {MEMBER}, so it is not a frozen model of dp. Give a model file."
             )
         return read_document(inside)
+    if path.suffix.lower() == GRAPH_SUFFIX:
+        return load_bytes(graph_field(path, DOCUMENT_FIELD), str(path))
     if path.is_file() and zipfile.is_zipfile(path):
         return load_bytes(_zip_member(path))
     if path.suffix.lower() in CHECKPOINTS.values():
@@ -50,6 +57,21 @@ def _zip_member(path: Path) -> bytes:
         f"{path} is an archive without a {MEMBER}: it was not written by dp. "
         "Convert it with the program that made it to .dp, which dp reads."
     )
+
+
+def graph_field(path: Path, number: int) -> bytes:
+    """The document or the record in a frozen graph of TensorFlow. Raises FormatError."""
+    try:
+        found = find_field(read_bytes(path), number)
+    except FormatError as error:
+        if not path.is_file():
+            raise
+        raise FormatError(f"{path} is damaged: {error}. Copy or freeze it again.") from error
+    if found is None:
+        raise FormatError(
+            f"{path} was not written by dp. Convert it to .dp with the program that made it; dp reads that."
+        )
+    return found
 
 
 def model_from_document(document: dict[str, Any], source: str = "the document") -> Any:

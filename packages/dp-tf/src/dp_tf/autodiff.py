@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import tensorflow as tf
 
 Tensor = Any
 
+_DEPTH: ContextVar[int] = ContextVar("depth", default=0)
+
+
+def depth() -> int:
+    """How many gradients are being taken, one inside the other."""
+    return _DEPTH.get()
+
 
 def gradient(function: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> tuple[Any, Tensor]:
     """``(extra, d scalar / d x)`` of ``x -> (scalar, extra)``; it can be differentiated again."""
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(x)
-        value, extra = function(x)
+    token = _DEPTH.set(depth() + 1)
+    try:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            value, extra = function(x)
+    finally:
+        _DEPTH.reset(token)
     return extra, tape.gradient(value, x, unconnected_gradients="zero")

@@ -18,6 +18,7 @@ from dp_core.neighbors import Neighborhood, no_rounding
 from dp_core.outputs import evaluate_atoms
 from dp_tf import distributed
 from dp_tf.autodiff import gradient
+from dp_tf.freeze import freeze, load
 from dp_tf.graphs import Graph, to_tensor
 from dp_tf.training import TensorflowTraining
 
@@ -102,3 +103,11 @@ class TensorflowBackend:
     ) -> TensorflowTraining:
         """Begin or continue a training. compiled: by XLA, anew for all sizes of batches."""
         return TensorflowTraining(loss, state, optimizer, compiled)
+
+    def freeze(self, model: Any, document: bytes, path: Path) -> None:
+        """Write ``.pb`` (one graph) or ``.savedmodeltf`` (a SavedModel, a folder)."""
+        freeze(model, document, path)
+
+    def load(self, path: Path) -> Evaluator:
+        """The evaluator in a frozen file."""
+        return load(path)

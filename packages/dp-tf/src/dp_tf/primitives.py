@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from dp_core import arrays
 from dp_tf import namespace
+from dp_tf.embedding import embedding_sum
 
 Tensor = Any
 
@@ -42,4 +43,5 @@ arrays.provide(
     split=split,
     softplus=tf.math.softplus,
     constant=constant,
+    embedding_sum=embedding_sum,
 )

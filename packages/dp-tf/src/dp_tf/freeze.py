@@ -1,0 +1,188 @@
+"""Frozen files: a model as a graph of plain operations, in one file (.pb) or as a SavedModel (.savedmodeltf)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from dp_core import frozen
+from dp_core.errors import BackendError, FormatError
+from dp_core.format import read_bytes, write_bytes
+from dp_core.format.protobuf_field import LIMIT, field
+from dp_core.model_file import DOCUMENT_FIELD, GRAPH_SUFFIX, MEMBER, RECORD_FIELD, graph_field
+from dp_core.module import tree_map
+from dp_core.neighbors import Neighborhood
+from dp_core.outputs import evaluate_atoms
+from dp_tf.autodiff import gradient
+from dp_tf.graphs import to_tensor
+
+Evaluate = Callable[[Neighborhood], dict[str, np.ndarray]]
+
+_NEWEST = 1  # version of the record that this program understands
+_SIGNATURE = "serving_default"
+_ERRORS = (tf.errors.OpError, DecodeError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the framework's remarks about what it writes."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _specs(record: dict[str, Any]) -> list[tf.TensorSpec]:
+    """Types and shapes of the inputs of a frozen graph, in order."""
+    rows = (None, None)
+    fixed = {
+        "vectors": tf.TensorSpec((*rows, 3), tf.float64),
+        "index": tf.TensorSpec(rows, tf.int64),
+        "neighbor_types": tf.TensorSpec(rows, tf.int64),
+        "fparam": tf.TensorSpec((None, record["numb_fparam"]), tf.float64),
+        "aparam": tf.TensorSpec((None, record["numb_aparam"]), tf.float64),
+    }
+    others = tf.TensorSpec((None,), tf.int64)
+    return [tf.TensorSpec.from_spec(fixed.get(name, others), name=name) for name in record["inputs"]]
+
+
+def _graph(model: Any, record: dict[str, Any]) -> Any:
+    """The graph of a model with tensor leaves, as a protobuf message; inputs and outputs have their names."""
+    function = frozen.graph(model, gradient)
+    names = [output["name"] for output in record["outputs"]]
+
+    def evaluate(*inputs: Any) -> list[Any]:
+        return [tf.identity(x, name) for name, x in zip(names, function(*inputs), strict=True)]
+
+    traced = tf.function(evaluate, input_signature=_specs(record), autograph=False).get_concrete_function()
+    graph = convert_variables_to_constants_v2(traced).graph.as_graph_def()
+    for node in graph.node:
+        node.attr.pop("_gradient_op_type", None)  # names of functions in this process
+    return graph
+
+
+def _function(graph: Any, record: dict[str, Any]) -> Any:
+    """The function that runs a graph: the inputs in order -> the outputs in order."""
+    with _quiet():
+        whole = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
+    inputs, outputs = (
+        [whole.graph.as_graph_element(f"{name}:0") for name in names]
+        for names in (record["inputs"], [output["name"] for output in record["outputs"]])
+    )
+    return whole.prune(inputs, outputs)
+
+
+def freeze(model: Any, document: bytes, path: Path) -> None:
+    """Write a frozen file; a single graph for ``.pb``, else a SavedModel. model: the tree with NumPy leaves."""
+    record, sample = frozen.capabilities(model), frozen.sample_table(model)
+    tree = tree_map(to_tensor, model)
+    text = json.dumps(record, indent=1).encode()
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".freeze-") as folder:
+        made = Path(folder) / path.name
+        graph = _graph(tree, record)
+        if path.suffix == GRAPH_SUFFIX:
+            _write_graph(graph, document, text, made)
+        else:
+            _write_saved_model(graph, record, {MEMBER: document, frozen.RECORD: text}, made)
+        _check(load(made), tree, frozen.smaller_table(sample))
+        if path.is_dir() and made.is_dir():
+            os.replace(path, Path(folder) / "before")
+        os.replace(made, path)
+
+
+def _write_graph(graph: Any, document: bytes, record: bytes, path: Path) -> None:
+    size = graph.ByteSize() + len(document) + len(record) + 100
+    if size > LIMIT:
+        raise BackendError(
+            f"The file would have {size / 2**30:.1f} GiB, and a .pb file has 2 GiB at most. Freeze to .savedmodeltf."
+        )
+    write_bytes(path, graph.SerializeToString() + field(DOCUMENT_FIELD, document) + field(RECORD_FIELD, record))
+
+
+def _write_saved_model(graph: Any, record: dict[str, Any], members: dict[str, bytes], path: Path) -> None:
+    run = _function(graph, record)
+    names = [output["name"] for output in record["outputs"]]
+    module = tf.Module()
+
+    def evaluate(*inputs: Any) -> dict[str, Any]:
+        return dict(zip(names, run(*inputs), strict=True))
+
+    module.evaluate = tf.function(evaluate, input_signature=_specs(record), autograph=False)
+    with _quiet():
+        tf.saved_model.save(module, str(path), signatures={_SIGNATURE: module.evaluate})
+    for name, content in members.items():
+        write_bytes(path / name, content)
+
+
+def _check(evaluate: Evaluate, model: Any, table: Neighborhood) -> None:
+    """Compare the frozen graph with the model on a table of sizes that it was not traced with."""
+    expected = evaluate_atoms(model, tree_map(to_tensor, table), gradient)
+    for name, values in evaluate(table).items():
+        wanted = expected[name].numpy()
+        if values.shape != wanted.shape or not np.allclose(values, wanted, rtol=1e-4, atol=1e-5):
+            raise BackendError(
+                f"The frozen graph gives another {name!r} than the model, so no file was written. Please report the "
+                "model to the authors of dp; meanwhile freeze it to another suffix, or use the .dp file."
+            )
+
+
+def load(path: Path) -> Evaluate:
+    """The evaluator in a frozen file. Raises FormatError for files that are damaged, foreign or too new."""
+    record = _record(path)
+    names = [output["name"] for output in record["outputs"]]
+    try:
+        if path.is_dir():
+            with _quiet():
+                saved = tf.saved_model.load(str(path)).signatures[_SIGNATURE]
+        else:
+            graph = tf.compat.v1.GraphDef.FromString(read_bytes(path))
+            run = _function(graph, record)
+    except _ERRORS as error:
+        raise FormatError(f"{path} does not load: {error}. Copy or freeze it again.") from error
+
+    def evaluate(table: Neighborhood) -> dict[str, np.ndarray]:
+        inputs = {name: tf.convert_to_tensor(x) for name, x in frozen.graph_inputs(table, record).items()}
+        found = saved(**inputs) if path.is_dir() else dict(zip(names, run(*inputs.values()), strict=True))
+        return {name: found[name].numpy() for name in names}
+
+    return evaluate
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """The record in a frozen file, read without the framework."""
+    if path.is_dir():
+        if not (path / frozen.RECORD).is_file():
+            raise FormatError(
+                f"{path} was not written by dp. Convert it to .dp with the program that wrote it; dp can freeze that."
+            )
+        text = read_bytes(path / frozen.RECORD)
+    elif path.suffix.lower() == GRAPH_SUFFIX:
+        text = graph_field(path, RECORD_FIELD)
+    else:
+        raise FormatError(f"{path} is no folder, so it is no SavedModel. Check the path.")
+    try:
+        record: dict[str, Any] = json.loads(text)
+        version = int(record["version"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"{path} is damaged: its record is unreadable ({error}). Copy or freeze it again.") from error
+    if version > _NEWEST:
+        raise FormatError(
+            f"{path} has version {version} of the frozen format, and this dp-tf reads up to {_NEWEST}. "
+            "Update it: pip install --upgrade dp-tf"
+        )
+    return record
