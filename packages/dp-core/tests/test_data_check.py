@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from dp_core.data import Frame, check_data, open_systems, validate_frame, write_
 from dp_core.data.elements import COVALENT_RADII
 from dp_core.errors import DataError
 
+EXAMPLES = Path(__file__).parents[3] / "examples"
 HARTREE, BOHR = 27.211386, 0.52917721
 FOUND = frozenset({"energy", "force", "virial"})
 
@@ -85,6 +87,12 @@ def test_right_data_have_no_findings(tmp_path, kind):
     fraction = (a - b) @ np.linalg.inv(frames[row.closest_in].box)
     images = np.linalg.norm((fraction - np.round(fraction)) @ frames[row.closest_in].box)
     assert row.closest.distance == pytest.approx(images)
+
+
+def test_small_cells_under_large_strains_are_no_mistake():
+    """Frames are alike if their cells are too, else the work between them is no sum of two ends."""
+    report = check_data([str(EXAMPLES / "copper/data/train/cells4"), str(EXAMPLES / "copper/data/train/cells8")])
+    assert report.findings == []
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def work_between(frames: Sequence[Frame]) -> Work | None:
     pairs, energy, force, virial = set(), [], [], []
     for a in range(len(frames)):
         moves = [_move(frames[a], other) for other in frames]
-        lengths = [float(np.sum(dr * dr)) if b != a else np.inf for b, (dr, _) in enumerate(moves)]
+        lengths = [_length(frames[a], *move) if b != a else np.inf for b, move in enumerate(moves)]
         b = int(np.argmin(lengths))
         if (b, a) in pairs or lengths[b] == 0:
             continue
@@ -79,6 +79,15 @@ def _move(a: Frame, b: Frame) -> tuple[Floats, Floats]:
     change = b.coord @ np.linalg.inv(b.box) - a.coord @ np.linalg.inv(a.box)
     mean = 0.5 * (a.box + b.box)
     return (change - np.round(change)) @ mean, np.linalg.inv(mean) @ (b.box - a.box)
+
+
+def _length(frame: Frame, moved: Floats, strain: Floats) -> float:
+    """How different two frames are, Å²: a strain counts as much as if each atom moved by it times its own size."""
+    strained = 0.0
+    if frame.box is not None:
+        volume = abs(float(np.linalg.det(frame.box))) / max(frame.natoms, 1)
+        strained = frame.natoms * float(np.sum(strain * strain)) * volume ** (2.0 / 3.0)
+    return float(np.sum(moved * moved)) + strained
 
 
 def energy_against_force(work: Work, natoms: int) -> str | None:
