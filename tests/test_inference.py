@@ -162,9 +162,19 @@ def test_frozen_files(water, backend, tmp_path, monkeypatch):
             assert_same(pot.eval(*water.inputs)[:1], [water.data["energy"]])
 
 
-def test_backend_of_the_environment(water, monkeypatch):
-    monkeypatch.setenv("DP_BACKEND", "numpy")
+@pytest.mark.parametrize("name", ["numpy", "NumPy", "np", "dp", "dpmodel"])
+def test_backend_of_the_environment(water, monkeypatch, name):
+    monkeypatch.setenv("DP_BACKEND", name)
     assert DeepPot(water.path).backend_name == "numpy"
+    assert DeepPot(water.path, name).backend_name == "numpy"
+
+
+def test_unknown_backends(water, monkeypatch):
+    with pytest.raises(DpError, match=r"Unknown backend 'numpie'; did you mean 'numpy'\?"):
+        DeepPot(water.path, "numpie")
+    monkeypatch.setenv("DP_BACKEND", "numpie")
+    with pytest.raises(DpError, match=r"DP_BACKEND is 'numpie'; did you mean 'numpy'\?"):
+        DeepPot(water.path)
 
 
 def test_closed(water):

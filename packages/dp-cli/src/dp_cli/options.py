@@ -10,26 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dp_core.backend_names import NAMES as BACKENDS
+
 if TYPE_CHECKING:
     from dp_core import DeepPot
-
-#: Names after ``-b`` and in DP_BACKEND: the backend, and the suffix of its frozen models if it is not the usual one.
-BACKENDS = {
-    "torch": ("torch", None),
-    "pytorch": ("torch", None),
-    "pt": ("torch", None),
-    "pytorch-exportable": ("torch", ".pt2"),
-    "pt-expt": ("torch", ".pt2"),
-    "jax": ("jax", None),
-    "tensorflow": ("tensorflow", None),
-    "tf": ("tensorflow", None),
-    "tensorflow2": ("tensorflow", ".savedmodeltf"),
-    "tf2": ("tensorflow", ".savedmodeltf"),
-    "numpy": ("numpy", None),
-    "np": ("numpy", None),
-    "dp": ("numpy", None),
-    "dpmodel": ("numpy", None),
-}
 
 #: Options that take several values after one name, as in ``-m A B C``.
 SEVERAL = {
@@ -73,14 +57,9 @@ class State:
     @property
     def _choice(self) -> tuple[str, str | None]:
         from dp_core.backend import default_backend
-        from dp_core.errors import ConfigError, nearest
 
         wish = (self.named or os.environ.get("DP_BACKEND", "")).lower()
-        if not wish:
-            return default_backend(), None
-        if wish not in BACKENDS:
-            raise ConfigError(f"The environment variable DP_BACKEND is {wish!r}{nearest(wish, BACKENDS)}")
-        return BACKENDS[wish]
+        return BACKENDS.get(wish) or (default_backend(), None)
 
     def model_file(self, name: str) -> str:
         """The file that a model name means; without a known suffix, that of the backend is tried first.

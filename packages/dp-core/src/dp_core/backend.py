@@ -5,6 +5,7 @@ A backend knows no model: it turns leaves into its own arrays, differentiates, c
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,7 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from dp_core import registry
-from dp_core.errors import BackendError, FormatError, nearest
+from dp_core.backend_names import NAMES
+from dp_core.errors import BackendError, ConfigError, FormatError, nearest
 from dp_core.module import Array
 from dp_core.neighbors import Neighborhood
 from dp_core.outputs import Gradient
@@ -130,9 +132,15 @@ def installed() -> list[str]:
 
 @cache
 def get_backend(name: str) -> Backend:
-    """The backend of that name. Raises BackendError, with the command to install it, when it is absent or broken."""
+    """The backend of that name, one of ``NAMES`` or of a plugin.
+
+    Raises BackendError, with the command to install it, when it is absent or broken.
+    """
+    own = NAMES.get(name.lower(), (name, None))[0]
+    if own != name:
+        return get_backend(own)
     if name not in FRAMEWORKS and name not in registry.names("backend"):
-        raise BackendError(f"Unknown backend {name!r}{nearest(name, FRAMEWORKS)}")
+        raise BackendError(f"Unknown backend {name!r}{nearest(name, [*NAMES, *registry.names('backend')])}")
     if name in FRAMEWORKS and not find_spec(FRAMEWORKS[name]):
         package = FRAMEWORKS[name].replace("_", "-")
         raise BackendError(f"The {name} backend is not installed. Install it with: pip install {package}")
@@ -144,8 +152,16 @@ def get_backend(name: str) -> Backend:
 
 
 def default_backend() -> str:
-    """The backend used when none is named: the first installed framework, else NumPy."""
-    return installed()[0]
+    """The backend used when none is named: that of ``$DP_BACKEND``, else the first installed framework, else NumPy.
+
+    Raises ConfigError for an unknown name.
+    """
+    wish = os.environ.get("DP_BACKEND", "")
+    if not wish:
+        return installed()[0]
+    if wish.lower() not in NAMES and wish not in registry.names("backend"):
+        raise ConfigError(f"The environment variable DP_BACKEND is {wish!r}{nearest(wish.lower(), NAMES)}")
+    return NAMES.get(wish.lower(), (wish, None))[0]
 
 
 def backend_of(path: str | Path) -> str:

@@ -48,8 +48,8 @@ class Predictor:
         if not hasattr(self._model, "neighbor_spec"):
             raise ConfigError(f"A model is the path of a file or a model tree; this is {type(model).__name__}.")
         frozen_for = _frozen_for(model) if is_path else None
-        self._name = backend or frozen_for or os.environ.get("DP_BACKEND") or default_backend()
-        self._backend: Backend = get_backend(self._name)
+        self._backend: Backend = get_backend(backend or frozen_for or default_backend())
+        self._name = self._backend.name
         self._evaluate: Evaluator | None
         if is_path and self._name == frozen_for:
             self._evaluate = self._backend.load(Path(model))
