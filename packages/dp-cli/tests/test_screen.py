@@ -33,6 +33,7 @@ def test_a_bar_on_a_terminal(monkeypatch):
         for k in range(4):
             show(k + 1, 4)
     assert "Working" in err.getvalue()
+    assert "100%" in err.getvalue()
     assert "4/4" in err.getvalue()
 
 
@@ -84,5 +85,5 @@ def test_training_on_a_terminal(dp, training_input, monkeypatch):
     assert dp("train", "input.json").code == 0
     stages = {what[0] for what in shown}
     assert "Training" in stages
-    assert [what[2] for what in shown if what[0] == "Training"] == [2, 4, 6]
+    assert [what[2:] for what in shown if what[0] == "Training"] == [(2, 6), (4, 6), (6, 6)]
     assert len(stages) > 1

@@ -29,10 +29,19 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
 def bar() -> Any:
     """A progress bar of rich on stderr, for a terminal; log lines appear above it."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True, soft_wrap=True), transient=True)
+    columns = (BarColumn(), TaskProgressColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(
+        TextColumn("{task.description}"), *columns, console=Console(stderr=True, soft_wrap=True), transient=True
+    )
 
 
 class _Lines:

@@ -32,9 +32,9 @@ class Screen(LogReporter):
         """The lines of a step, and the bar with the time that is left."""
         super().display(shown, timing=timing)
         if shown.remaining is not None:
-            self._update("Training", f"Training, about {duration(shown.remaining)} left", shown.step, None)
+            self._update("Training", f"Training, about {duration(shown.remaining)} left", shown.step, shown.num_steps)
 
-    def _update(self, stage: str, text: str, done: int, total: int | None) -> None:
+    def _update(self, stage: str, text: str, done: int, total: int) -> None:
         if stage != self._shown:
             if self._task is not None:
                 self._bar.remove_task(self._task)

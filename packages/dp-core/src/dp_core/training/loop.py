@@ -224,7 +224,7 @@ class Loop:
         validation = self._validate(rate)
         seconds, steps, waiting = self._clock.lap(self._step, self._batches.waited)
         remaining = (job.num_steps - self._step) * seconds / steps if self._step > 1 else None
-        display = Display(self._step, shown, validation, rate, seconds, remaining)
+        display = Display(self._step, job.num_steps, shown, validation, rate, seconds, remaining)
         self._reporter.display(display, timing=options.time_training)
         more = {"seconds": self._clock.total, "remaining": remaining, "waiting": waiting}
         with self._writing(options.disp_file):

@@ -22,6 +22,8 @@ class Display:
     """What is shown of one step. Errors of quantities without a label are NaN."""
 
     step: int
+    num_steps: int
+    """The last step."""
     training: Mapping[str, float]
     validation: Mapping[str, float] | None
     learning_rate: float
