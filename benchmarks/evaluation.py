@@ -14,6 +14,7 @@ from benchmarks.problem import Problem
 from benchmarks.programs import Program, ProgramError, run, run_child
 from benchmarks.report import Report
 from benchmarks.training import alternating, trained_model, watched_training
+from dp_core.backend import SUFFIXES
 
 PART = "evaluation"
 
@@ -45,15 +46,14 @@ def variants(programs: Sequence[Program], *, pt2: bool) -> list[Variant]:
     """The model files that the programs evaluate, one of each kind."""
     found = []
     for program in programs:
-        if program.name == "dp torch":
-            suffixes = [".dp", ".pth", *([".pt2"] if pt2 else [])]
-            found += [Variant(f"dp torch {s}", program, "dp_core:torch", s) for s in suffixes]
-        elif program.name == "dp numpy":
-            found.append(Variant("dp numpy .dp", program, "dp_core:numpy", ".dp"))
-        elif program.name == "deepmd torch":
-            found.append(Variant("deepmd torch .pth", program, "deepmd.infer", ".pth"))
-        elif program.name == "deepmd tensorflow":
-            found.append(Variant("deepmd tensorflow .pb", program, "deepmd.infer", ".pb"))
+        ours, _, backend = program.name.partition(" ")
+        if ours == "dp" and backend in SUFFIXES:
+            suffixes = dict.fromkeys((".dp", *SUFFIXES[backend]))
+            wanted = [s for s in suffixes if s not in (".yaml", ".yml") and (pt2 or s != ".pt2")]
+            found += [Variant(f"dp {backend} {s}", program, f"dp_core:{backend}", s) for s in wanted]
+        elif program.name in ("deepmd torch", "deepmd tensorflow"):
+            suffix = SUFFIXES[backend][0]
+            found.append(Variant(f"{program.name} {suffix}", program, "deepmd.infer", suffix))
     return found
 
 

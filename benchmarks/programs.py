@@ -16,7 +16,13 @@ from dp_core.backend import installed
 HERE = Path(__file__).parent
 
 #: Packages whose versions are reported.
-PACKAGES = ("dp-core", "dp-torch", "dp-cli", "deepmd-kit", "torch", "tensorflow", "tensorflow-cpu", "numpy", "vesin")
+PACKAGES = (
+    "dp-core", "dp-torch", "dp-jax", "dp-tf", "dp-cli", "deepmd-kit", "torch", "jax", "tensorflow", "tensorflow-cpu",
+    "numpy", "vesin",
+)  # fmt: skip
+
+#: The option that chooses a backend, of either program.
+FLAGS = {"torch": "--pt", "jax": "--jax", "tensorflow": "--tf", "numpy": "--dp"}
 
 _VERSIONS = """
 import json, platform, sys
@@ -60,14 +66,11 @@ class Program:
 def programs(peer: Path | None, *, compiled: bool) -> list[Program]:
     """Every backend of dp that is installed, and those of DeePMD-kit in the environment of ``peer``."""
     here = Path(sys.executable)
-    found = []
-    if "torch" in installed():
-        found.append(Program("dp torch", here, "--pt"))
-        if compiled:
-            found.append(Program("dp torch compiled", here, "--pt", {"enable_compile": True}))
-    found.append(Program("dp numpy", here, "--numpy"))
+    found = [Program(f"dp {backend}", here, FLAGS[backend]) for backend in installed()]
+    if compiled and "torch" in installed():
+        found.append(Program("dp torch compiled", here, FLAGS["torch"], {"enable_compile": True}))
     if peer is not None:
-        found += [Program("deepmd torch", peer, "--pt"), Program("deepmd tensorflow", peer, "--tf")]
+        found += [Program(f"deepmd {backend}", peer, FLAGS[backend]) for backend in ("torch", "jax", "tensorflow")]
     return found
 
 

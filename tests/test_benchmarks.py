@@ -10,7 +10,7 @@ from statistics import median
 import numpy as np
 import pytest
 
-from dp_core.backend import installed
+from dp_core.backend import SUFFIXES, installed
 from dp_core.data import Frame, write_npy_system
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,7 +72,7 @@ def test_all_parts(data):
     assert report["failures"] == []
     assert cases(report, "training step", "CPU") == {(f"{NATOMS} atoms", program)}
     assert cases(report, "first step", "wall") == {(f"2 frames of {NATOMS} atoms", program)}
-    files = {"torch": {"dp torch .dp", "dp torch .pth"}, "numpy": {"dp numpy .dp"}}[backend]
+    files = {f"{program} {suffix}" for suffix in (".dp", *SUFFIXES[backend]) if suffix not in (".yaml", ".yml", ".pt2")}
     sizes = (f"{NATOMS} atoms", f"{2 * NATOMS} atoms")
     assert cases(report, "evaluation", "peak memory") == {(size, file) for size in sizes for file in files}
     assert cases(report, "memory", "growth") == {(f"{NATOMS} to {2 * NATOMS} atoms", file) for file in files}
