@@ -6,11 +6,13 @@ import logging
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from dp_cli.main import COMMANDS
+from dp_core.backend import FRAMEWORKS
 
 HEAVY = ("numpy", "torch", "jax", "tensorflow", "h5py", "yaml", "ase", "matplotlib", "rich.progress", "vesin")
 
@@ -130,8 +132,21 @@ def test_backend_of_the_environment(dp, monkeypatch, model, data):
     assert "DP_BACKEND is 'numpie'; did you mean 'numpy'?" in shown.err
 
 
-def test_an_absent_backend_is_one_line_with_the_command(dp, model):
-    shown = dp("convert-backend", model, "model.savedmodel")
-    assert shown.code == 1
-    assert "pip install dp-jax" in shown.err
-    assert len(shown.err.splitlines()) == 2
+@pytest.mark.parametrize(
+    ("name", "suffix"), [("torch", ".pth"), ("jax", ".savedmodel"), ("jax", ".hlo"), ("tensorflow", ".pb")]
+)
+def test_an_absent_backend_is_one_line_with_the_command(dp, model, data, monkeypatch, name, suffix):
+    monkeypatch.setattr(
+        "dp_core.backend.find_spec", lambda package: None if package == FRAMEWORKS[name] else find_spec(package)
+    )
+    package = FRAMEWORKS[name].replace("_", "-")
+    for arguments in (
+        ("convert-backend", model, f"model{suffix}"),
+        ("-b", name, "freeze", "-c", model),
+        ("-b", name, "test", "-m", model, "-s", "data"),
+        ("-b", name, "check", model),
+    ):
+        shown = dp(*arguments)
+        assert shown.code == 1
+        assert f"The {name} backend is not installed. Install it with: pip install {package}" in shown.err
+        assert len(shown.err.splitlines()) == 2

@@ -46,12 +46,12 @@ def test_several_values_after_one_option(given, expected):
     ],
 )
 def test_names_of_frozen_models(backend, given, expected):
-    assert State(backend).output_file(given) == expected
+    assert State(backend).output_file(given, "model.ckpt.pt") == expected
 
 
 def test_a_known_suffix_tells_the_backend_if_the_user_does_not():
-    assert State().output_file("model.dp") == "model.dp"
-    assert State().output_file("model.pth") == "model.pth"
+    assert State().output_file("model.dp", "model.ckpt.pt") == "model.dp"
+    assert State().output_file("model.pth", "model.ckpt.pt") == "model.pth"
 
 
 def test_names_of_models_without_suffix(tmp_path):

@@ -240,7 +240,8 @@ def test_neighbor_stat(dp, data):
     assert len(sizes) == 2
     mixed = dp("neighbor-stat", "-s", "data", "-r", 3.0, "--one-type")
     assert len(json.loads(mixed.messages[1].removeprefix("max_nbor_size: "))) == 1
-    assert "positive" in dp("neighbor-stat", "-s", "data", "-r", -1).err
+    for wrong in (-1, "nan", "inf", 1e5):
+        assert "give a number of Å" in dp("neighbor-stat", "-s", "data", "-r", wrong).err
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -12,11 +13,14 @@ from typing import IO, Any
 from dp_core.errors import ConfigError
 
 
-def check_folder(path: str | Path, *, option: str) -> None:
-    """Raise ConfigError if a file of this name could not be written. option: how the user chooses another place."""
+def check_folder(path: str | Path, *, option: str, replaceable: str | None = None) -> None:
+    """Raise ConfigError if a file of this name could not be written. option: how the user chooses another place.
+
+    replaceable: a folder of this name with this file in it is no obstacle.
+    """
     path = Path(path)
     folder = path.parent
-    if path.is_dir():
+    if path.is_dir() and not (replaceable and (path / replaceable).is_file()):
         raise ConfigError(f"{path} is a folder, so it cannot be written as a file. Choose another {option}.")
     if not folder.is_dir():
         raise ConfigError(f"{path} cannot be written: no folder {folder}. Make it, or choose another {option}.")
@@ -28,16 +32,32 @@ def check_folder(path: str | Path, *, option: str) -> None:
 def replaced(path: str | Path) -> Iterator[Path]:
     """A name in the same folder, with the same suffix, to be written; what is written takes the place of ``path``.
 
-    After an exception it is removed and ``path`` is as it was.
+    Either may be a file or a folder. After an exception what was written is removed and ``path`` is as it was.
     """
     path = Path(os.path.realpath(path))
-    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    temporary, before = (path.with_name(f".{secrets.token_hex(4)}.{path.name}") for _ in range(2))
     try:
         yield temporary
-        os.replace(temporary, path)
+        if path.is_dir():  # a folder cannot be replaced in one step
+            os.replace(path, before)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            if before.exists():
+                os.replace(before, path)
+            raise
     finally:
+        _remove(temporary)
+        _remove(before)
+
+
+def _remove(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 class Pending:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dp_cli.files import check_folder, replaced
-from dp_cli.options import frozen_for
+from dp_cli.options import frozen_for, is_checkpoint
 
 if TYPE_CHECKING:
     from dp_core import DeepPot
@@ -25,16 +25,20 @@ EXACT, ROUGH = 1e-8, 1e-3
 def written_model(model: Any, path: str | Path, *, option: str) -> Iterator[Path]:
     """Write a model tree for the backend that the suffix tells, under another name; it becomes ``path`` at the end.
 
-    An exception leaves ``path`` as it was. Raises BackendError if the backend is absent, FormatError or ConfigError if
-    the file cannot be written.
+    With the suffix of a checkpoint it is the document alone. An exception leaves ``path`` as it was. Raises
+    BackendError if the backend is absent, FormatError or ConfigError if the file cannot be written.
     """
     from dp_core.backend import backend_of, get_backend
-    from dp_core.model_file import document_bytes
+    from dp_core.format import write_bytes
+    from dp_core.model_file import MEMBER, document_bytes
 
-    backend = get_backend(backend_of(path))
-    check_folder(path, option=option)
+    backend = None if is_checkpoint(path) else get_backend(backend_of(path))
+    check_folder(path, option=option, replaceable=MEMBER)
     with replaced(path) as temporary:
-        backend.freeze(model, document_bytes(model), temporary)
+        if backend is None:
+            write_bytes(temporary, document_bytes(model))
+        else:
+            backend.freeze(model, document_bytes(model), temporary)
         yield temporary
 
 

@@ -25,6 +25,11 @@ SEVERAL = {
 
 LogLevel = Annotated[str, typer.Option("-v", "--log-level", help="DEBUG or 3, INFO or 2, WARNING or 1, ERROR or 0.")]
 LogPath = Annotated[str | None, typer.Option("-l", "--log-path", help="Write the log to this file, too.")]
+DataSet = Annotated[str | None, typer.Option("-s", "--system", help="Data set, or folder to search.", show_default=".")]
+DataFile = Annotated[
+    str | None, typer.Option("-f", "--datafile", help="Text file with the path of a data set on each line.")
+]
+ModelName = Annotated[str, typer.Option("-m", "--model", help="Model file of any backend.")]
 Head = Annotated[str | None, typer.Option("--head", "--model-branch", hidden=True)]
 SetPrefix = Annotated[str | None, typer.Option("-S", "--set-prefix", hidden=True)]
 
@@ -45,6 +50,17 @@ class State:
     def backend(self) -> str:
         """The backend to use: named by a flag, by DP_BACKEND, or the first installed one."""
         return self._choice[0]
+
+    def backend_for(self, path: str | Path) -> str:
+        """The backend to use with a model file: as above, but the suffix of a checkpoint goes before the first one.
+
+        Raises FormatError for an unknown suffix.
+        """
+        from dp_core.backend import backend_of, installed
+
+        told = backend_of(path)
+        told_by_file = told != "numpy" and told in installed() and not self.explicit
+        return told if told_by_file else self.backend
 
     @property
     def suffix(self) -> str:
@@ -88,10 +104,10 @@ class State:
         from dp_core import DeepPot
 
         path = self.model_file(name)
-        return DeepPot(path, None if frozen_for(path) else self.backend)
+        return DeepPot(path, None if frozen_for(path) else self.backend_for(path))
 
-    def output_file(self, name: str) -> str:
-        """The name of a frozen model to be written.
+    def output_file(self, name: str, source: str | Path) -> str:
+        """The name of a frozen model to be written, made from the checkpoint ``source``.
 
         A suffix of the chosen backend is kept, one of another backend is replaced, and without any the usual one is
         added. If the user chose no backend, any known suffix is kept, because it tells the backend.
@@ -103,7 +119,8 @@ class State:
         if lower.endswith(tuple(own)):
             return name
         foreign = [s for group in SUFFIXES.values() for s in group if lower.endswith(s)]
-        return name[: len(name) - max(map(len, foreign), default=0)] + self.suffix
+        suffix = self.suffix if self.explicit else SUFFIXES[self.backend_for(source)][0]
+        return name[: len(name) - max(map(len, foreign), default=0)] + suffix
 
 
 def has_known_suffix(name: str) -> bool:
@@ -124,6 +141,14 @@ def frozen_for(path: str) -> str | None:
 
     backend = backend_of(path)
     return backend if backend != "numpy" and path.lower().endswith(SUFFIXES[backend]) else None
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """Whether a suffix is that of checkpoints and not of frozen models, too."""
+    from dp_core.backend import CHECKPOINTS, SUFFIXES, backend_of
+
+    backend, lower = backend_of(path), str(path).lower()
+    return lower.endswith(CHECKPOINTS[backend]) and not lower.endswith(SUFFIXES[backend])
 
 
 def _models_beside(path: Path) -> str:

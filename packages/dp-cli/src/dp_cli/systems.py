@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,10 +51,17 @@ def _lines(datafile: str) -> list[str]:
             f"The list of systems {datafile} cannot be read: {reason}. -f names a text file with one path a line; "
             "a data set itself is given with -s."
         ) from error
-    paths = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    paths = {k: line.strip() for k, line in enumerate(lines, start=1) if line.strip() and line.lstrip()[0] != "#"}
     if not paths:
         raise DataError(f"The list of systems {datafile} is empty. Write one path on each line.")
-    return paths
+    for number, path in paths.items():
+        if not os.path.exists(path.split("#")[0]):
+            shown = path if len(path) < 80 else f"{path[:76]} …"
+            raise DataError(
+                f"{datafile}, line {number}: there is no data set {shown} (current folder: {Path.cwd()}). "
+                "-f names a text file with one path a line; a data set itself is given with -s."
+            )
+    return list(paths.values())
 
 
 def _of_input(path: str, kind: str, type_map: Sequence[str] | None) -> list[System]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from dp_cli.log import start_logging
-from dp_cli.options import Head, LogLevel, LogPath, State, frozen_for, refuse_head
+from dp_cli.options import DataFile, DataSet, Head, LogLevel, LogPath, State, frozen_for, has_known_suffix, refuse_head
 from dp_cli.screen import progress
 from dp_cli.systems import only_one, open_chosen
 
@@ -25,12 +25,8 @@ log = logging.getLogger("deepmd.entrypoints.change_bias")
 def command(
     context: typer.Context,
     source: Annotated[str, typer.Argument(metavar="INPUT", help="Checkpoint or model file.")],
-    system: Annotated[
-        str | None, typer.Option("-s", "--system", help="Data set, or folder to search.", show_default=".")
-    ] = None,
-    datafile: Annotated[
-        str | None, typer.Option("-f", "--datafile", help="Text file with the path of a data set on each line.")
-    ] = None,
+    system: DataSet = None,
+    datafile: DataFile = None,
     bias_value: Annotated[
         list[float] | None,
         typer.Option("-b", "--bias-value", help="The values themselves, one for each type, as in -b -93.6 -187.1."),
@@ -51,15 +47,23 @@ def command(
 
     The bias is the energy that each atom of an element has by itself.
     """
-    from dp_core.model_file import load_model
+    from math import isfinite
+
+    from dp_cli.files import check_folder
+    from dp_core.model_file import MEMBER, load_model
     from dp_core.statistics import assign_bias
 
     start_logging(log_level, log_path)
     refuse_head(head)
     only_one(system=system, datafile=datafile, bias_value=bias_value or None)
+    if not all(map(isfinite, bias_value or ())):
+        raise typer.BadParameter(
+            f"-b/--bias-value is {' '.join(map(str, bias_value or ()))}; give finite energies in eV"
+        )
     state: State = context.obj
     path = Path(state.model_file(source))
-    target = Path(output) if output is not None else path.with_name(f"{path.stem}_updated{path.suffix}")
+    target = _target(path, output)
+    check_folder(target, option="file with -o", replaceable=MEMBER)
     if bias_value:
         model, found = assign_bias(load_model(path), bias_value)
     else:
@@ -67,6 +71,13 @@ def command(
     _tell(found)
     _save(model, path, target)
     log.info(f"Saved model to {target}")
+
+
+def _target(path: Path, output: str | None) -> Path:
+    """The file to write; one without suffix gets that of the source."""
+    if output is None:
+        return path.with_name(f"{path.stem}_updated{path.suffix}")
+    return Path(output if has_known_suffix(output) else output + path.suffix)
 
 
 def _fitted(
@@ -78,7 +89,7 @@ def _fitted(
     from dp_core.statistics import bias_labels, change_bias
 
     model = load_model(path)
-    backend = get_backend(frozen_for(str(path)) or state.backend)
+    backend = get_backend(frozen_for(str(path)) or state.backend_for(path))
     systems = open_chosen(model.type_map, system, datafile)
     labels = [*bias_labels(model), *input_labels(model)]
     total = sum(min(s.nframes, count or s.nframes) for s in systems)
@@ -116,15 +127,15 @@ def _tell(found: BiasChange) -> None:
 
 
 def _save(model: Any, path: Path, target: Path) -> None:
-    """Write the model like the file it came from: a checkpoint stays one."""
-    from dp_cli.files import check_folder
+    """Write the model for the suffix; from checkpoint to checkpoint with the state of the training."""
     from dp_cli.models import written_model
+    from dp_core.backend import CHECKPOINTS
     from dp_core.format import dump_bytes, write_bytes
     from dp_core.model_file import read_model_document
     from dp_core.training.checkpoint import load_checkpoint
 
-    if "training" not in read_model_document(path):
-        with written_model(model, target, option="file with -o"):
-            return
-    check_folder(target, option="file with -o")
-    write_bytes(target, dump_bytes(replace(load_checkpoint(path), model=model).to_document()))
+    if target.suffix.lower() in CHECKPOINTS.values() and "training" in read_model_document(path):
+        write_bytes(target, dump_bytes(replace(load_checkpoint(path), model=model).to_document()))
+        return
+    with written_model(model, target, option="file with -o"):
+        pass

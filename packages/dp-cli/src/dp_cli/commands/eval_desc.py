@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from dp_cli.log import start_logging
-from dp_cli.options import Head, LogLevel, LogPath, refuse_head
+from dp_cli.options import DataFile, DataSet, Head, LogLevel, LogPath, ModelName, refuse_head
 from dp_cli.screen import progress
 from dp_cli.systems import only_one, open_chosen
 
@@ -24,13 +24,9 @@ log = logging.getLogger("deepmd.entrypoints.eval_desc")
 
 def command(
     context: typer.Context,
-    model: Annotated[str, typer.Option("-m", "--model", help="Model file of any backend.")] = "frozen_model",
-    system: Annotated[
-        str | None, typer.Option("-s", "--system", help="Data set, or folder to search.", show_default=".")
-    ] = None,
-    datafile: Annotated[
-        str | None, typer.Option("-f", "--datafile", help="Text file with the path of a data set on each line.")
-    ] = None,
+    model: ModelName = "frozen_model",
+    system: DataSet = None,
+    datafile: DataFile = None,
     output: Annotated[str, typer.Option("-o", "--output", help="Folder for the results.")] = "desc",
     dtype: Annotated[
         Literal["fp32", "fp64", "native"], typer.Option(help="Precision of the results; native is that of the model.")

@@ -52,7 +52,7 @@ def command(
     )
     state: State = context.obj
     source = find_checkpoint(checkpoint, state.backend)
-    target = state.output_file(output)
+    target = state.output_file(output, source)
     with (
         DeepPot(source, "numpy") as potential,
         written_model(potential.get_model(), target, option="file with -o") as written,

@@ -33,16 +33,20 @@ def command(
     system: Annotated[str, typer.Option("-s", "--system", help="Data set, or folder to search.")] = ".",
     set_prefix: SetPrefix = None,
     output: Annotated[str, typer.Option("-o", "--output", help="File for the results.")] = "model_devi.out",
-    frequency: Annotated[int, typer.Option("-f", "--frequency", help="Steps of the trajectory between frames.")] = 1,
+    frequency: Annotated[
+        int, typer.Option("-f", "--frequency", help="Steps of the trajectory between frames.", min=1)
+    ] = 1,
     real_error: Annotated[
         bool, typer.Option("--real_error", "--real-error", help="Errors against the labels in the data instead.")
     ] = False,
     atomic: Annotated[bool, typer.Option("--atomic", help="Add the deviation of the force on every atom.")] = False,
     relative: Annotated[
-        float | None, typer.Option("--relative", help="Divide the deviation of a force by |force| + this, in eV/Å.")
+        float | None,
+        typer.Option("--relative", help="Divide the deviation of a force by |force| + this, in eV/Å.", min=0),
     ] = None,
     relative_v: Annotated[
-        float | None, typer.Option("--relative_v", "--relative-v", help="The same for the virial per atom, in eV.")
+        float | None,
+        typer.Option("--relative_v", "--relative-v", help="The same for the virial per atom, in eV.", min=0),
     ] = None,
     log_level: LogLevel = "INFO",
     log_path: LogPath = None,
@@ -77,7 +81,7 @@ def _of_system(system: System, models: list[DeepPot], options: dict[str, Any], *
     """The table of one system. Smaller frames have zeros for the atoms that they lack."""
     import numpy as np
 
-    from dp_core.data import Label
+    from dp_core.data import Label, validate_frame
     from dp_core.inputs import input_labels
 
     labels = input_labels(models[0].get_model())
@@ -88,6 +92,8 @@ def _of_system(system: System, models: list[DeepPot], options: dict[str, Any], *
     with progress(f"Model deviation of {system.name}") as show:
         for start in range(0, system.nframes, _TOGETHER):
             frames = system.frames(range(start, min(start + _TOGETHER, system.nframes)), labels)
+            for frame in frames:
+                validate_frame(frame, system)
             tables += _rows(frames, models, labels, options, real_error=real_error)
             show(start + len(frames), system.nframes)
     width = max(len(row) for row in tables)

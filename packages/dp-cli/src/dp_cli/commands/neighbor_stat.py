@@ -14,6 +14,9 @@ from dp_cli.systems import open_chosen
 
 log = logging.getLogger("deepmd.entrypoints.neighbor_stat")
 
+#: The longest cutoff radius, Å. An atom has some hundred thousand neighbours within it, far more than any model takes.
+LONGEST = 100.0
+
 
 def command(
     rcut: Annotated[float, typer.Option("-r", "--rcut", help="Cutoff radius in Å.")],
@@ -35,8 +38,10 @@ def command(
     from dp_core.statistics import auto_sel, neighbor_statistics, whole
 
     start_logging(log_level, log_path)
-    if not rcut > 0:
-        raise ConfigError(f"The cutoff radius is {rcut:g}; give a positive number of Å with -r.")
+    if not 0 < rcut <= LONGEST:
+        raise ConfigError(
+            f"The cutoff radius is {rcut:g}; give a number of Å, more than 0 and up to {LONGEST:g}, with -r."
+        )
     systems = open_chosen(type_map, system)
     with progress("Counting neighbours") as show:
         found = neighbor_statistics(whole(systems), rcut, len(systems[0].type_map), mixed=mixed_type, progress=show)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dp_cli.log import start_logging
-from dp_cli.options import LogLevel, LogPath, State
+from dp_cli.options import DataFile, DataSet, LogLevel, LogPath, State
 from dp_cli.screen import progress
 from dp_cli.systems import only_one, open_chosen
 
@@ -23,12 +23,8 @@ def command(
         typer.Argument(metavar="FILE", help="Learning curves or folders of trainings; or a prefix of dp test -d."),
     ] = None,
     model: Annotated[str | None, typer.Option("-m", "--model", help="Draw the parity of this model on data.")] = None,
-    system: Annotated[
-        str | None, typer.Option("-s", "--system", help="Data for -m: data set, or folder to search.", show_default=".")
-    ] = None,
-    datafile: Annotated[
-        str | None, typer.Option("-f", "--datafile", help="Data for -m: text file with a path on each line.")
-    ] = None,
+    system: DataSet = None,
+    datafile: DataFile = None,
     output: Annotated[
         str | None,
         typer.Option("-o", "--output", help="Picture: .png, .svg or .pdf.", show_default="lcurve.png or parity.png"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dp_cli.log import start_logging
-from dp_cli.options import Head, LogLevel, LogPath, SetPrefix, State, refuse_head
+from dp_cli.options import DataFile, DataSet, Head, LogLevel, LogPath, ModelName, SetPrefix, State, refuse_head
 from dp_cli.screen import progress
 from dp_cli.systems import only_one, open_chosen
 
@@ -26,18 +26,14 @@ log = logging.getLogger("deepmd.entrypoints.test")
 
 def command(
     context: typer.Context,
-    model: Annotated[str, typer.Option("-m", "--model", help="Model file of any backend.")] = "frozen_model",
-    system: Annotated[
-        str | None, typer.Option("-s", "--system", help="Data set, or folder to search.", show_default=".")
-    ] = None,
-    datafile: Annotated[
-        str | None, typer.Option("-f", "--datafile", help="Text file with the path of a data set on each line.")
-    ] = None,
+    model: ModelName = "frozen_model",
+    system: DataSet = None,
+    datafile: DataFile = None,
     train_data: Annotated[str | None, typer.Option(help="Use the training data of this input file.")] = None,
     valid_data: Annotated[str | None, typer.Option(help="Use the validation data of this input file.")] = None,
     set_prefix: SetPrefix = None,
     numb_test: Annotated[int, typer.Option("-n", "--numb-test", help="Frames of each system; 0 for all.", min=0)] = 0,
-    rand_seed: Annotated[int | None, typer.Option("-r", "--rand-seed", help="Seed of --shuffle-test.")] = None,
+    rand_seed: Annotated[int | None, typer.Option("-r", "--rand-seed", help="Seed of --shuffle-test.", min=0)] = None,
     shuffle_test: Annotated[bool, typer.Option("--shuffle-test", help="Take frames in random order.")] = False,
     detail_file: Annotated[
         str | None, typer.Option("-d", "--detail-file", help="Write labels and predictions to PREFIX.e.out and so on.")
@@ -62,6 +58,8 @@ def command(
     only_one(system=system, datafile=datafile, train_data=train_data, valid_data=valid_data)
     if set_prefix is not None:
         log.warning("-S/--set-prefix has no effect: all sets of a system are read.")
+    if rand_seed is not None and not shuffle_test:
+        log.warning("-r/--rand-seed has no effect without --shuffle-test: frames are taken in their order.")
     state: State = context.obj
     if detail_file is not None:
         check_folder(f"{detail_file}.e.out", option="prefix with -d")

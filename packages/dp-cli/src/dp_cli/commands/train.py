@@ -59,10 +59,12 @@ def command(
     refuse("--model-branch", model_branch, reason)
     refuse("-m/--mpi-log", mpi_log != "master", f"{mpi_log!r} is not known; the first process logs")
     state: State = context.obj
+    if init_frz_model is not None:
+        init_frz_model = state.model_file(init_frz_model)
     with _reporter() as reporter:
         result = run(
             source,
-            backend=state.backend,
+            backend=_backend(state, restart or init_model),
             init_model=init_model,
             restart=restart,
             init_frz_model=init_frz_model,
@@ -74,6 +76,15 @@ def command(
         )
     if result.summary is not None:
         _print_summary(result.summary)
+
+
+def _backend(state: State, checkpoint: str | None) -> str:
+    """The backend to train on. Without a choice of the user, a checkpoint to begin from tells it."""
+    from dp_core.training.checkpoint import find_checkpoint
+
+    if checkpoint is None or state.explicit:
+        return state.backend
+    return state.backend_for(find_checkpoint(checkpoint, state.backend))
 
 
 def _reporter() -> Any:
