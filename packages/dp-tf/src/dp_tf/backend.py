@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,9 @@ from dp_tf.autodiff import gradient
 from dp_tf.freeze import freeze, load
 from dp_tf.graphs import Graph, to_tensor
 from dp_tf.training import TensorflowTraining
+
+#: Numbers of glibc's M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD, with values.
+_MALLOPT = ((-4, 0), (-1, 2**31 - 1), (-2, 2**26))
 
 
 def set_devices() -> None:
@@ -51,6 +56,15 @@ def set_threads() -> None:
             use(int(value))
 
 
+def keep_memory() -> None:
+    """Let the C library keep freed memory: mapping every large array anew takes a tenth of a training step."""
+    if sys.platform == "linux":
+        library = ctypes.CDLL(None)
+        if hasattr(library, "mallopt"):
+            for parameter, value in _MALLOPT:
+                library.mallopt(parameter, value)
+
+
 class TensorflowBackend:
     """Evaluates, trains and freezes with TensorFlow, on a graphics processor where there is one."""
 
@@ -66,6 +80,7 @@ class TensorflowBackend:
             set_threads()
         except RuntimeError:  # a program that has used TensorFlow before has made its own choice
             pass
+        keep_memory()
         distributed.join()
 
     @property

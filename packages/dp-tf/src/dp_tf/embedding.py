@@ -12,9 +12,13 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from dp_tf import namespace
 from dp_tf.autodiff import depth
 
 Tensor = Any
+
+#: Rows are put into so many groups.
+GROUPS = 6
 
 tanh_grad = tf.raw_ops.TanhGrad  # (y, dy) -> dy (1 − y²)
 
@@ -114,8 +118,8 @@ def _unknown(x: Tensor) -> Tensor:
 def summed(r: Tensor, g: Tensor, dg: Tensor) -> Any:
     """Σ_k R_k ⊗ G_k, (n, K, d), (n, K, M) -> (n, d, M), where G depends on R_k0 with the slope dG (n, K, M)."""
 
-    def of_sum(a: Tensor) -> tuple[Tensor, ...]:
-        return _slope(r, a, g, dg), r @ a, tf.zeros_like(dg)
+    def of_sum(a: Tensor) -> tuple[Tensor | None, ...]:
+        return _slope(r, a, g, dg), r @ a, None
 
     return tf.matmul(r, g, transpose_a=True), of_sum
 
@@ -136,12 +140,25 @@ def _slope(r: Tensor, a: Tensor, g: Tensor, dg: Tensor) -> Any:
 
 
 def embedding_sum(matrix: Tensor, net: Any) -> Tensor | None:
-    """``arrays.embedding_sum`` for networks that use tanh alone, where one gradient is taken; None otherwise."""
+    """``arrays.embedding_sum`` for networks that use tanh alone, where one gradient is taken; None otherwise.
+
+    Rows with about as many neighbours go together, so that few slots are empty.
+    """
     if depth() != 1 or any(layer.activation_function.lower() != "tanh" for layer in net.layers):
         return None
     layers = [Dense(layer.w, layer.b, layer.idt, layer.resnet) for layer in net.layers]
-    rows, slots, _ = tf.unstack(tf.shape(matrix))
+    rows, slots, _ = namespace.sizes(matrix)
+    used = tf.reduce_any(tf.not_equal(matrix, 0), 2)
+    lengths = tf.reduce_max(tf.where(used, tf.range(1, slots + 1), 0), 1)
+    order = tf.argsort(lengths, direction="DESCENDING")
+    counts = [rows * (k + 1) // GROUPS - rows * k // GROUPS for k in range(GROUPS)]
+    widths = [tf.reduce_max(tf.concat([part, [0]], 0)) for part in tf.split(tf.gather(lengths, order), counts)]
+    parts = tf.split(namespace.take(matrix, order, axis=0), counts)
+    sums = [_sum(layers, part[:, :width]) for part, width in zip(parts, widths, strict=True)]
+    return namespace.take(tf.concat(sums, 0), tf.argsort(order), axis=0)
+
+
+def _sum(layers: Sequence[Dense], matrix: Tensor) -> Tensor:
     g, dg = network(layers, tf.stop_gradient(tf.reshape(matrix[:, :, :1], (-1, 1))))
-    width = layers[-1].w.shape[1]
-    shape = (rows, slots, width)
+    shape = (*namespace.sizes(matrix)[:2], layers[-1].w.shape[1])
     return summed(matrix, tf.reshape(g, shape), tf.reshape(dg, shape))
