@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dp_core import load_model
+from dp_core.backend import Optimizer, TrainState
 from dp_core.data import Label, open_systems
 from dp_core.errors import ConfigError, DataError
 from dp_core.module import leaves, trained_leaves
@@ -17,6 +18,7 @@ from dp_core.neighbors import frame_neighbors
 from dp_core.numpy_backend import NumpyBackend
 from dp_core.schema import load_input
 from dp_core.training import LogReporter, load_checkpoint, train
+from dp_core.training.events import gradient_norms
 from dp_core.training.validation import Mean, full_errors
 
 
@@ -355,6 +357,28 @@ def test_tensorboard(tiny, tmp_path):
     content = file.read_bytes()
     for tag in (b"Default/lr", b"Default/loss", b"Default/rmse_f", b"Default/grad/total_norm"):
         assert content.count(tag) == 3  # steps 1, 4 and 8
+    assert content.count(b"Default/grad/param_norms") == 3
+    assert content.count(b"Default/grad_top10/") == 30
+    assert b"Default/grad_top10/fitting.nets.networks.0.layers." in content
+
+
+@pytest.mark.parametrize("optimizer", [Optimizer(), Optimizer("Adam", weight_decay=0.5, max_norm=0.1, beta1=0.8),
+                                       Optimizer("AdamW", weight_decay=0.5, max_norm=50.0)])  # fmt: skip
+def test_norms_of_the_gradient(optimizer):
+    """Of each parameter before clipping, told by the moments of two steps."""
+
+    def loss(params, batch, gradient):
+        value = (params["a"] ** 2).sum() * batch + (3.0 * params["b"]).sum()
+        return value, {}
+
+    training = NumpyBackend().training(loss, TrainState({"a": np.array([1.0, 2.0]), "b": np.ones(4)}), optimizer)
+    for batch in (1.0, 5.0):
+        before = training.state()
+        a = before.params["a"]
+        norm = training.step([batch], 0.01)["grad_norm"]
+        norms = gradient_norms(before, training.state(), optimizer, norm)
+        assert norms == pytest.approx({"a": 2 * batch * np.linalg.norm(a), "b": 6.0}, rel=1e-12)
+        assert norm == pytest.approx(np.hypot(norms["a"], norms["b"]), rel=1e-12)
 
 
 def test_tensorboard_is_not_installed(tiny, tmp_path, monkeypatch):

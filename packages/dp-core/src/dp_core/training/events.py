@@ -7,13 +7,37 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from dp_core.backend import Optimizer, TrainState
 from dp_core.errors import ConfigError
 
 TASK = "Default"
 
+#: So many norms are written by name, in a group that is called after their number.
+_LARGEST = 10
+_GROUP = f"grad_top{_LARGEST}"
+
+
+def gradient_norms(before: TrainState, after: TrainState, optimizer: Optimizer, norm: float) -> dict[str, float]:
+    """The norm of the gradient of each parameter in one step, before clipping, from the first moments of Adam.
+
+    norm: of the whole gradient, before clipping.
+    """
+    clipped = max(1.0, norm / optimizer.max_norm) if optimizer.max_norm else 1.0
+    norms = {}
+    for name, new in after.moments["first"].items():
+        g = (new - optimizer.beta1 * before.moments["first"][name]) / (1.0 - optimizer.beta1)
+        if optimizer.type == "Adam":
+            g = g - optimizer.weight_decay * before.params[name]
+        norms[name] = clipped * float(np.linalg.norm(g))
+    return norms
+
 
 class Events:
     """Writes rate, loss and metrics of the training batches at step 1 and at every ``freq``-th step.
+
+    clipped: also the norm of the gradient, those of the parameters as a histogram, and the largest of them by name.
 
     Raises ConfigError if the library is not installed or the folder cannot be written.
     """
@@ -36,16 +60,25 @@ class Events:
             ) from error
         self._freq, self._clipped = freq, clipped
 
-    def step(
-        self, step: int, metrics: Mapping[str, float], loss: float, grad_norm: float, learning_rate: float
-    ) -> None:
-        """The numbers of one step."""
-        if step != 1 and step % self._freq:
+    def due(self, step: int) -> bool:
+        """Whether a step is written."""
+        return step == 1 or step % self._freq == 0
+
+    def wants_norms(self, step: int) -> bool:
+        """Whether a step is written with the norms of the gradient."""
+        return self._clipped and self.due(step)
+
+    def step(self, step: int, values: Mapping[str, float], grad_norm: float, norms: Mapping[str, float]) -> None:
+        """The numbers of one step. norms: of the gradient of each parameter, empty if they are not wanted."""
+        if not self.due(step):
             return
-        values = {"lr": learning_rate, "loss": loss, **metrics}
-        if self._clipped:
-            values["grad/total_norm"] = grad_norm
-        for name, value in values.items():
+        scalars = dict(values)
+        if norms:
+            scalars["grad/total_norm"] = grad_norm
+            self._writer.add_histogram(f"{TASK}/grad/param_norms", np.array(list(norms.values())), step)
+            largest = sorted(norms, key=lambda name: -norms[name])[:_LARGEST]
+            scalars |= {f"{_GROUP}/{name}": norms[name] for name in largest}
+        for name, value in scalars.items():
             if not math.isnan(value):
                 self._writer.add_scalar(f"{TASK}/{name}", value, step)
 

@@ -19,7 +19,7 @@ from dp_core.module import with_leaves
 from dp_core.schema import Input
 from dp_core.training.batches import BatchSource, Drawn
 from dp_core.training.checkpoint import Checkpoint, CheckpointFiles
-from dp_core.training.events import Events
+from dp_core.training.events import Events, gradient_norms
 from dp_core.training.interrupt import Interrupt, TrainingInterruptedError
 from dp_core.training.lcurve import LearningCurve
 from dp_core.training.prefetch import Prefetcher
@@ -159,6 +159,7 @@ class Loop:
         with job.timeline.span("wait for data"):
             drawn = [self._batches.take() for _ in range(options.acc_freq)]
         rate = job.schedule(step - 1)
+        before = self._run.state() if self._events and self._events.wants_norms(step) else None
         with job.timeline.span("step"):
             metrics = self._run.step([job.weigh(d.batch, rate) for d in drawn], rate)
         loss, norm = metrics.pop("loss"), metrics.pop("grad_norm")
@@ -167,14 +168,15 @@ class Loop:
         self._step, self._sampler = step, drawn[-1].sampler
         self._follow_average()
         if job.rank == 0:
-            self._show_and_keep(metrics, loss, norm, rate)
+            if self._events:
+                norms = gradient_norms(before, self._run.state(), job.optimizer, norm) if before else {}
+                with self._writing(options.tensorboard_log_dir):
+                    self._events.step(step, {"lr": rate, "loss": loss, **metrics}, norm, norms)
+            self._show_and_keep(metrics, rate)
 
-    def _show_and_keep(self, metrics: dict[str, float], loss: float, norm: float, rate: float) -> None:
+    def _show_and_keep(self, metrics: dict[str, float], rate: float) -> None:
         """What follows a step, when it is due."""
         job, options, step = self._job, self._options, self._step
-        if self._events:
-            with self._writing(options.tensorboard_log_dir):
-                self._events.step(step, metrics, loss, norm, rate)
         if options.disp_avg and options.disp_training:
             self._interval.add(metrics)
         if options.disp_training and (step == 1 or step % options.disp_freq == 0):
