@@ -12,7 +12,6 @@ from dp_core.errors import FormatError
 from dp_core.training import checkpoint as ck
 from dp_core.training.lcurve import LearningCurve
 from dp_core.training.prefetch import Prefetcher
-from dp_core.training.timeline import Timeline
 
 METRICS = {"rmse": 25.8, "rmse_e": 6.96e-3, "rmse_f": 0.817, "rmse_v": float("nan"), "l2_e": 1.0}
 
@@ -160,18 +159,3 @@ def test_prefetch_closes_while_full():
     prefetcher.take()
     prefetcher.close()
     assert threading.active_count() == before
-
-
-def test_timeline(tmp_path):
-    timeline = Timeline(on=True)
-    with timeline.span("step"):
-        pass
-    timeline.write(tmp_path / "timeline.json")
-    (event,) = json.loads((tmp_path / "timeline.json").read_text())["traceEvents"]
-    assert event["name"] == "step"
-    assert event["dur"] >= 0
-    off = Timeline(on=False)
-    with off.span("step"):
-        pass
-    off.write(tmp_path / "none.json")
-    assert not (tmp_path / "none.json").exists()

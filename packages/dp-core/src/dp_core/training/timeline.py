@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +12,17 @@ from time import perf_counter
 
 from dp_core.format import write_bytes
 
+#: Only so many spans are kept, the latest, some 10 MB in the file.
+MOST = 100_000
+
 
 class Timeline:
-    """Collects named spans of any thread; writes them as one Chrome trace. Collects nothing unless ``on``."""
+    """Collects named spans of any thread; writes the latest as one Chrome trace. Collects nothing unless ``on``."""
 
     def __init__(self, on: bool):
         self._on = on
         self._start = perf_counter()
-        self._events: list[dict[str, object]] = []
+        self._events: deque[dict[str, object]] = deque(maxlen=MOST)
 
     @contextmanager
     def span(self, name: str) -> Iterator[None]:
@@ -45,4 +49,4 @@ class Timeline:
     def write(self, path: Path) -> None:
         """Write the trace; nothing if it is off."""
         if self._on:
-            write_bytes(path, json.dumps({"traceEvents": self._events}).encode())
+            write_bytes(path, json.dumps({"traceEvents": list(self._events)}).encode())
