@@ -13,7 +13,7 @@ import pytest
 import dp_core
 from dp_core import ConfigError, DataError, DeepPot, DpError, NonFiniteError, Structure
 from dp_core.backend import default_backend, get_backend
-from dp_core.model_file import document_bytes, load_model
+from dp_core.model_file import document_bytes, load_model, save_model
 from dp_core.module import replace
 from dp_core.neighbors import NeighborSpec
 from dp_core.numpy_backend import NumpyBackend
@@ -160,6 +160,40 @@ def test_frozen_files(water, backend, tmp_path, monkeypatch):
         with DeepPot(path, name) as pot:
             assert pot.backend_name == expected
             assert_same(pot.eval(*water.inputs)[:1], [water.data["energy"]])
+
+
+@pytest.mark.parametrize("system", ["hessian.npz", "hessian.nopbc.npz"])
+def test_hessians(golden, system, tmp_path):
+    """Of models that were trained with them, as the last result, and not of others."""
+    case = golden(system)
+    model = load_model(case.path)
+    assert not DeepPot(model, "numpy").has_hessian
+    assert len(DeepPot(model, "numpy").eval(*case.inputs)) == 3
+    save_model(replace(model, script=model.script | {"hessian_mode": True}), tmp_path / "trained.dp")
+    pot = DeepPot(tmp_path / "trained.dp", "numpy")
+    assert pot.has_hessian
+    for atomic, count in [(False, 4), (True, 6)]:
+        results = pot.eval(*case.inputs, atomic=atomic)
+        assert len(results) == count
+        expected = case.data["hessian"]
+        np.testing.assert_allclose(results[-1], expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+
+
+def test_hessians_with_parameters_and_virtual_atoms(golden):
+    case = golden("ener_fparam_aparam")
+    model = load_model(case.path)
+    pot = DeepPot(replace(model, script={"hessian_mode": True}), "numpy")
+    coord, box, types = case.inputs
+    types = types.copy()
+    types[-1] = -1
+    *_, hessian = pot.eval(coord, box, types, **case.parameters)
+    assert hessian.shape == (len(coord), 3 * len(types), 3 * len(types))
+    assert not hessian[:, -3:].any()
+    step = np.zeros_like(coord)
+    step[:, 0, 1] = 1e-4
+    moved = [pot.eval(coord + sign * step, box, types, **case.parameters)[1] for sign in (1, -1)]
+    column = -(moved[0] - moved[1]).reshape(len(coord), -1) / 2e-4
+    np.testing.assert_allclose(hessian[:, 1], column, rtol=0, atol=1e-6 * np.abs(hessian).max())
 
 
 @pytest.mark.parametrize("name", ["numpy", "NumPy", "np", "dp", "dpmodel"])

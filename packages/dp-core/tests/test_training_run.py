@@ -429,6 +429,16 @@ def test_a_large_cluster_in_another_unit_is_refused(tiny, tmp_path, skip):
         run(document, tmp_path, skip_neighbor_stat=skip)
 
 
+def test_a_model_trained_with_hessians_gives_them(tiny, tmp_path):
+    from dp_core import DeepPot
+
+    document = tiny(loss={"start_pref_h": 1.0}, numb_steps=0)
+    assert DeepPot(run(document, tmp_path).checkpoint, "numpy").has_hessian
+    assert DeepPot(run(document | {"training": document["training"] | {"numb_steps": 1}}, tmp_path,
+                       restart="model.ckpt").checkpoint, "numpy").has_hessian  # fmt: skip
+    assert not DeepPot(run(tiny(numb_steps=0), tmp_path).checkpoint, "numpy").has_hessian
+
+
 def test_unwritable_folder(tiny, tmp_path):
     (tmp_path / "taken").touch()
     for option, more in {

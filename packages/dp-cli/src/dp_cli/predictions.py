@@ -12,9 +12,7 @@ from dp_cli.accuracy import Predicted
 from dp_core.data import Frame, Label, System, validate_frame
 from dp_core.errors import ConfigError, DpError
 from dp_core.inputs import input_arrays, input_labels
-from dp_core.neighbors import build_batch, frame_neighbors
-from dp_core.numpy_backend import gradient
-from dp_core.outputs import hessian, hessian_matrix
+from dp_core.prediction import Parameters, Structure, hessian
 
 if TYPE_CHECKING:
     from dp_core import DeepPot
@@ -63,14 +61,8 @@ def predictions(
 
 def _hessian(potential: DeepPot, frame: Frame) -> Floats:
     """The second derivatives of the energy of a frame: (3N, 3N) in eV/Å²."""
-    model = potential.get_model()
-    neighbors = frame_neighbors(frame.coord, frame.box, frame.types, model.neighbor_spec)
-    inputs = input_arrays([frame])
-    batch = build_batch([neighbors], model.neighbor_spec, fparam=inputs["fparam"], aparam=inputs["aparam"])
-    natoms = len(frame.types)
-    blocks = hessian(model, batch.table, gradient, batch.rows, natoms)
-    matrix: Floats = np.asarray(hessian_matrix(batch.to_atoms(blocks)))
-    return matrix
+    structure = Structure(frame.coord, frame.box, frame.types)
+    return hessian(potential.get_model(), structure, Parameters(**input_arrays([frame])))
 
 
 def _chunks(system: System, order: Integers, labels: Sequence[Label]) -> Iterator[list[Frame]]:

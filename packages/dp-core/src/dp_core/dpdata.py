@@ -34,7 +34,7 @@ class DPDriver(Driver):  # type: ignore[misc]
                 raise DataError(f"The model does not know the element {name!r}{nearest(name, type_map)}")
         types = np.array([type_map.index(data["atom_names"][t]) for t in data["atom_types"]])
         cells = None if system.nopbc else data["cells"]
-        energy, force, virial = self.dp.eval(data["coords"], cells, types)
+        energy, force, virial = self.dp.eval(data["coords"], cells, types)[:3]
         frames = len(energy)
         return {**data, "energies": energy[:, 0], "forces": force, "virials": virial.reshape(frames, 3, 3)}
 

@@ -22,7 +22,7 @@ from dp_core.errors import BackendError, ConfigError, DataError
 from dp_core.model_file import load_model, model_document
 from dp_core.module import is_array
 from dp_core.neighbors import Floats, Ints, NeighborSpec, PairList
-from dp_core.prediction import Parameters, Prediction, Structure, predict, tables
+from dp_core.prediction import Parameters, Prediction, Structure, hessian, predict, tables
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Predictor:
     Raises FormatError if the file is none of dp's, BackendError if its backend is not installed.
     """
 
-    has_efield = has_spin = has_hessian = False
+    has_efield = has_spin = False
     use_spin: tuple[bool, ...] = ()
 
     def __init__(self, model: str | Path | Any, backend: str | None = None, auto_batch_size: bool | int = True) -> None:
@@ -103,6 +103,11 @@ class Predictor:
     def has_default_chg_spin(self) -> bool:
         """Whether the total charge and spin may be left out."""
         return False
+
+    @property
+    def has_hessian(self) -> bool:
+        """Whether the model was trained with second derivatives of the energy, which ``DeepPot.eval`` then gives."""
+        return bool(self.get_model_def_script().get("hessian_mode"))
 
     def get_model_def_script(self) -> dict[str, Any]:
         """The model section of the input file that the model was trained with."""
@@ -320,7 +325,8 @@ class DeepPot(Predictor):
     ) -> tuple[Floats, ...]:
         """Energy (frames, 1) in eV, force (frames, atoms, 3) in eV/Å and virial (frames, 9) in eV.
 
-        With ``atomic`` also the energy (frames, atoms, 1) and virial (frames, atoms, 9) of every atom.
+        With ``atomic`` also the energy (frames, atoms, 1) and virial (frames, atoms, 9) of every atom. Last, if
+        ``has_hessian``, the second derivatives of the energy (frames, 3·atoms, 3·atoms) in eV/Å², computed by NumPy.
 
         coords: (frames, atoms, 3) in Å, or the same numbers in any shape; cells: (frames, 3, 3) in Å with the lattice
         vectors as rows, in any shape, None for open boundaries; atom_types: (atoms,), or (frames, atoms) with
@@ -335,10 +341,13 @@ class DeepPot(Predictor):
         parts = self._tables(structures, parameters)
         result, wanted = predict(self._evaluator(), parts, [na] * nf, atomic_virial=atomic)
         self._warn_of_overflow(wanted)
-        totals = (result.energy.reshape(nf, 1), result.force.reshape(nf, na, 3), result.virial.reshape(nf, 9))
-        if result.atom_virial is None:
-            return totals
-        return (*totals, result.atom_energy.reshape(nf, na, 1), result.atom_virial.reshape(nf, na, 9))
+        out = [result.energy.reshape(nf, 1), result.force.reshape(nf, na, 3), result.virial.reshape(nf, 9)]
+        if result.atom_virial is not None:
+            out += [result.atom_energy.reshape(nf, na, 1), result.atom_virial.reshape(nf, na, 9)]
+        if self.has_hessian:
+            each = [hessian(self._model, s, parameters.of_frame(k, na)) for k, s in enumerate(structures)]
+            out.append(np.array(each).reshape(nf, 3 * na, 3 * na))
+        return tuple(out)
 
 
 def as_structures(

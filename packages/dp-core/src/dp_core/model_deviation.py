@@ -54,7 +54,7 @@ def calc_model_devi(
     opened = [m if isinstance(m, DeepPot) else DeepPot(m) for m in models]
     _check_models(opened, needed=1 if real_data else 2)
     types = np.asarray([s.types for s in as_structures(coord, box, atype, mixed_type)])
-    results = [m.eval(coord, box, atype, fparam=fparam, aparam=aparam, mixed_type=mixed_type) for m in opened]
+    results = [m.eval(coord, box, atype, fparam=fparam, aparam=aparam, mixed_type=mixed_type)[:3] for m in opened]
     energy, force, virial = (np.stack(values) for values in zip(*results, strict=True))
     labels = None if real_data is None else _labels(real_data, force.shape[1:])
     devi = model_devi(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from dp_core.neighbors import (
     NeighborSpec,
     PairList,
     build_batch,
+    frame_neighbors,
     frame_pairs,
     part_of,
     refuse_coincident,
@@ -46,6 +47,13 @@ class Parameters:
 
     fparam: Floats | None = None  # (frames, d)
     aparam: Floats | None = None  # (all atoms, d)
+
+    def of_frame(self, k: int, natoms: int) -> Parameters:
+        """Those of one of several frames with so many atoms each."""
+        return Parameters(
+            None if self.fparam is None else self.fparam[k : k + 1],
+            None if self.aparam is None else self.aparam[k * natoms : (k + 1) * natoms],
+        )
 
 
 @dataclass(frozen=True)
@@ -190,6 +198,20 @@ def predict(
         )
     energy = _sums(frame, atom_energy, nframes)
     return Prediction(energy, atom_energy, force, virial, atom_virial, np.asarray(natoms, np.int64)), wanted
+
+
+def hessian(model: Any, structure: Structure, parameters: Parameters) -> Floats:
+    """Second derivatives of the energy of one frame: (3N, 3N) in eV/Å², by NumPy whatever the backend is.
+
+    model: with NumPy leaves. parameters: of this frame alone. Takes 3N times as long as the forces.
+    """
+    from dp_core.numpy_backend import gradient
+
+    spec = model.neighbor_spec
+    found = frame_neighbors(structure.coord, structure.box, structure.types, spec)
+    batch = build_batch([found], spec, fparam=parameters.fparam, aparam=parameters.aparam)
+    blocks = outputs.hessian(model, batch.table, gradient, batch.rows, len(structure.types))
+    return np.asarray(outputs.hessian_matrix(batch.to_atoms(blocks)))
 
 
 def _on_neighbors(values: Floats, index: Ints, count: int) -> Floats:

@@ -34,6 +34,9 @@ class StandardSettings(Section):
     preset_out_bias: dict[str, list[float | list[float] | None]] | None = option(
         None, "fixed bias of each type, null to fit it", unit="eV"
     )
+    hessian_mode: bool = option(
+        False, "DeepPot.eval gives second derivatives too; set by itself where the loss has a weight for them"
+    )
     info: dict[str, Any] = option({}, "free information kept with the model")
 
     @pydantic.model_validator(mode="after")

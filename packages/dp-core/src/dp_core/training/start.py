@@ -15,6 +15,7 @@ from dp_core.data import Sampler
 from dp_core.errors import ConfigError
 from dp_core.format import write_bytes
 from dp_core.losses import Loss
+from dp_core.losses.energy import EnergySettings
 from dp_core.model_file import load_model
 from dp_core.module import leaves, trained_leaves
 from dp_core.module import replace as replace_fields
@@ -66,7 +67,7 @@ class _Start:
     """Everything before the first step."""
 
     def __init__(self, settings: Input, begin: _Begin, backend: str, folder: Path, reporter: Reporter):
-        self.settings, self.begin, self.folder = settings, begin, folder
+        self.settings, self.begin, self.folder = _with_hessian_mode(settings), begin, folder
         self.name, self.backend = backend, get_backend(backend)
         # a backend that knows no other processes is alone
         self.rank: int = self.backend.rank
@@ -202,6 +203,13 @@ class _Start:
     def _resolved(self, model: Section) -> Input:
         training = self.settings.training.model_copy(update={"seed": self.seed})
         return self.settings.model_copy(update={"model": model, "training": training})
+
+
+def _with_hessian_mode(settings: Input) -> Input:
+    """A model that is trained with Hessians gives them to its users."""
+    if not (isinstance(settings.loss, EnergySettings) and settings.loss.is_active("h")):
+        return settings
+    return settings.model_copy(update={"model": settings.model.model_copy(update={"hessian_mode": True})})
 
 
 def train(
