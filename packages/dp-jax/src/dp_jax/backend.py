@@ -12,7 +12,7 @@ import numpy as np
 
 from dp_core.backend import Evaluator, LossFunction, Optimizer, TrainState
 from dp_core.errors import BackendError
-from dp_core.module import Array, leaves, tree_map, with_leaves
+from dp_core.module import Array, leaves, with_leaves
 from dp_core.neighbors import Neighborhood
 from dp_core.outputs import evaluate_atoms
 from dp_jax import distributed, sizes
@@ -50,6 +50,7 @@ class JaxBackend:
             jax.config.update("jax_platforms", "cpu")
         distributed.join()
         self._evaluators: dict[str, Compiled] = {}
+        self._applied: tuple[Any, Any] = (None, None)
 
     @property
     def rank(self) -> int:
@@ -72,24 +73,32 @@ class JaxBackend:
     def evaluator(self, model: Any) -> Evaluator:
         """A function that evaluates the model with its derivative."""
         template = outline(model)
-        key = repr(template)
-        values = {path: self.array(x) for path, x in leaves(model).items()}
 
-        def evaluated(table: Neighborhood, values: dict[str, Array]) -> dict[str, Array]:
-            return evaluate_atoms(with_leaves(template, values), table, gradient)
+        def evaluated(table: Neighborhood, values: dict[str, Array]) -> tuple[dict[str, Array]]:
+            return (evaluate_atoms(with_leaves(template, values), table, gradient),)
 
         # models that differ in their numbers only share what is compiled
-        compiled = self._evaluators.setdefault(key, Compiled("evaluation", evaluated))
+        compiled = self._evaluators.setdefault(repr(template), Compiled("evaluation", evaluated))
+        values = {path: self.array(x) for path, x in leaves(model).items()}
 
         def evaluate(table: Neighborhood) -> dict[str, np.ndarray]:
-            out = compiled(sizes.with_frames(table), values)
+            (out,) = compiled(sizes.with_frames(table), values)
             return {name: np.asarray(value) for name, value in out.items()}
 
         return evaluate
 
     def apply(self, function: Callable[[Any, Neighborhood], Array], model: Any, table: Neighborhood) -> np.ndarray:
-        """``function(model, table)`` without derivatives."""
-        return np.asarray(function(tree_map(self.array, model), tree_map(self.array, table)))
+        """``function(model, table)`` without derivatives. The last function is compiled once for every shape."""
+        template = outline(model)
+        key = (function, repr(template))
+        if key != self._applied[0]:
+
+            def applied(table: Neighborhood, values: dict[str, Array]) -> tuple[dict[str, Array]]:
+                return ({"value": function(with_leaves(template, values), table)},)
+
+            self._applied = (key, Compiled("function", applied))
+        (out,) = self._applied[1](sizes.with_frames(table), leaves(model))
+        return np.asarray(out["value"])
 
     def training(
         self, loss: LossFunction, state: TrainState, optimizer: Optimizer, *, compiled: bool = False

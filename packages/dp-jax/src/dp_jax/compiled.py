@@ -23,40 +23,47 @@ class Compiled:
     """``function(tree, *arguments)``, compiled once for every shape and static content of the tree.
 
     The tree is a module, as everywhere in dp; the arguments are arrays, or dictionaries and tuples of them that JAX
-    knows. Those whose numbers are in ``donate``, counted from 0, are given away: their memory is used again.
+    knows. Those whose numbers are in ``donate``, counted from 0, are given away: their memory is used again. The
+    function returns a dictionary of arrays, whose order is kept, and whatever else.
     """
 
-    def __init__(self, name: str, function: Callable[..., Any], donate: Sequence[int] = ()):
+    def __init__(self, name: str, function: Callable[..., tuple[Any, ...]], donate: Sequence[int] = ()):
         self.name, self._function, self._donate = name, function, donate
-        self._programs: dict[str, Callable[..., Any]] = {}
+        self._programs: dict[str, tuple[Callable[..., Any], list[str]]] = {}
 
     @property
     def count(self) -> int:
         """Number of programs compiled so far."""
         return len(self._programs)
 
-    def __call__(self, tree: Any, *arguments: Any) -> Any:
+    def __call__(self, tree: Any, *arguments: Any) -> tuple[Any, ...]:
         """The value of the function."""
         template, found = outline(tree), leaves(tree)
         key = repr(template)
-        program = self._programs.get(key)
-        if program is not None:
-            return program(list(found.values()), *arguments)
-        paths = list(found)
+        begin, known = perf_counter(), key in self._programs
+        if not known:
+            self._programs[key] = self._program(template)
+        program, names = self._programs[key]
+        named, *rest = program(list(found.values()), *arguments)
+        if not known:
+            jax.block_until_ready(named)
+            self._tell(getattr(tree, "table", tree), perf_counter() - begin)
+        return dict(zip(names, named, strict=True)), *rest
 
-        def call(values: list[Any], *arguments: Any) -> Any:
-            return self._function(with_leaves(template, dict(zip(paths, values, strict=True))), *arguments)
+    def _program(self, template: Any) -> tuple[Callable[..., Any], list[str]]:
+        """The function for trees of one outline, and the names of its first result, which are known once it has run."""
+        paths, names = list(leaves(template)), list[str]()
 
-        begin = perf_counter()
-        program = self._programs[key] = jax.jit(call, donate_argnums=tuple(1 + k for k in self._donate))
-        out = jax.block_until_ready(program(list(found.values()), *arguments))
-        table = getattr(tree, "table", tree)
-        sizes = [f"{name}s {getattr(table, f'{name}_counts', ())}" for name in ("row", "slot")]
+        def call(values: list[Any], *arguments: Any) -> tuple[Any, ...]:
+            tree = with_leaves(template, dict(zip(paths, values, strict=True)))
+            named, *rest = self._function(tree, *arguments)
+            names[:] = named  # JAX would sort them
+            return list(named.values()), *rest
+
+        return jax.jit(call, donate_argnums=tuple(1 + k for k in self._donate)), names
+
+    def _tell(self, table: Any, seconds: float) -> None:
+        rows, slots = (getattr(table, f"{name}_counts", ()) for name in ("row", "slot"))
         log.info(
-            "compiled the %s for %s in %.1f s; %d so far",
-            self.name,
-            ", ".join(sizes),
-            perf_counter() - begin,
-            self.count,
+            "compiled the %s for rows %s, slots %s in %.1f s; %d so far", self.name, rows, slots, seconds, self.count
         )
-        return out

@@ -15,13 +15,13 @@ def _next(count: int, per_octave: int, least: int) -> int:
 
 
 def round_rows(count: int) -> int:
-    """The size of a block of rows: 0 to 8, 10, 12, 14, 16, 20, 24, … so that at most a fifth is padding."""
-    return _next(count, 4, 1)
+    """The size of a block of rows: 0, 8, 16, … 64, 80, 96, 112, 128, 160, … at most a fifth of many is padding."""
+    return _next(count, 4, 8)
 
 
 def round_slots(count: int) -> int:
-    """The size of a block of slots: 0, 4, 8, … 64, 72, 80, … because slots cost most."""
-    return _next(count, 8, 4)
+    """The size of a block of slots: 0, 8, 16, … 128, 144, 160, … in finer steps, because slots cost most."""
+    return _next(count, 8, 8)
 
 
 def with_rounded_rows(x: np.ndarray) -> np.ndarray:

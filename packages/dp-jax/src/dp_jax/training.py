@@ -50,17 +50,19 @@ class JaxTraining:
 
     # -- functions that are compiled
 
-    def _evaluated(self, batch: Any, params: Arrays) -> Arrays:
+    def _evaluated(self, batch: Any, params: Arrays) -> tuple[Arrays]:
         value, metrics = self._loss(params, batch, gradient)
-        return metrics | {"loss": value}
+        return (metrics | {"loss": value},)
 
     def _differentiated(self, batch: Any, params: Arrays) -> tuple[Arrays, Arrays]:
-        def total(params: Arrays) -> tuple[jax.Array, Arrays]:
+        def total(params: Arrays) -> tuple[jax.Array, list[jax.Array]]:
             value, metrics = self._loss(params, batch, gradient)
-            return value, metrics | {"loss": value}
+            names[:] = [*metrics, "loss"]
+            return value, [*metrics.values(), value]
 
+        names = list[str]()
         grads, metrics = jax.grad(total, has_aux=True)(params)
-        return metrics, {k: g[None] for k, g in grads.items()}
+        return dict(zip(names, metrics, strict=True)), {k: g[None] for k, g in grads.items()}
 
     def _updated(
         self, params: Arrays, state: Any, parts: Arrays, share: jax.Array, learning_rate: jax.Array
@@ -72,10 +74,10 @@ class JaxTraining:
         params = {k: p - learning_rate.astype(p.dtype) * changes[k] for k, p in params.items()}
         return params, state, norm
 
-    def _stepped(self, batch: Any, params: Arrays, state: Any, learning_rate: jax.Array) -> tuple[Arrays, Any, Arrays]:
+    def _stepped(self, batch: Any, params: Arrays, state: Any, learning_rate: jax.Array) -> tuple[Arrays, Arrays, Any]:
         metrics, parts = self._differentiated(batch, params)
         params, state, norm = self._updated(params, state, parts, jnp.ones(()), learning_rate)
-        return params, state, metrics | {"grad_norm": norm}
+        return metrics | {"grad_norm": norm}, params, state
 
     # -- the interface of a training
 
@@ -83,7 +85,7 @@ class JaxTraining:
         """One update with the mean gradient of the batches, and of all processes. The devices share the batches."""
         rate = np.float64(learning_rate)
         if jax.device_count() == 1 and len(batches) == 1:
-            self._params, self._state, metrics = self._whole_step(batches[0], self._params, self._state, rate)
+            metrics, self._params, self._state = self._whole_step(batches[0], self._params, self._state, rate)
             return _numbers(metrics)
         first, sums = None, []
         for k, device in enumerate(self._devices):
@@ -102,7 +104,7 @@ class JaxTraining:
 
     def evaluate(self, batch: Any) -> dict[str, float]:
         """The metrics of a batch."""
-        return _numbers(self._metrics(batch, distributed.on_device(self._params, 0)))
+        return _numbers(self._metrics(batch, distributed.on_device(self._params, 0))[0])
 
     def params(self) -> dict[str, np.ndarray]:
         """A copy of the parameters."""
