@@ -68,7 +68,7 @@ class TorchTraining:
         if len(batches) > 1:
             torch._foreach_div_(grads, len(batches))
         distributed.average(grads)
-        norm = float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g).double() for g in grads])))
+        norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads, 2, torch.float64))))
         if self._optimizer.max_norm and norm > self._optimizer.max_norm:
             torch._foreach_mul_(grads, self._optimizer.max_norm / norm)
         self._update(grads, learning_rate)
