@@ -181,9 +181,8 @@ class Predictor:
         dtype: Any = None,
     ) -> NDArray[np.floating]:
         """The descriptor of every atom, (frames, atoms, width), in the NumPy type ``dtype``. Inputs as in ``eval``."""
-        return self._features(
-            lambda m, t: m.eval_descriptor(t), coords, cells, atom_types, fparam, aparam, mixed_type, dtype
-        )
+        inputs = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type)
+        return self._features(lambda m, t: m.eval_descriptor(t), *inputs, dtype)
 
     def eval_fitting_last_layer(
         self,
@@ -196,9 +195,8 @@ class Predictor:
         dtype: Any = None,
     ) -> NDArray[np.floating]:
         """The values before the output layer of the fitting, (frames, atoms, width). Inputs as in ``eval``."""
-        return self._features(
-            lambda m, t: m.eval_fitting_last_layer(t), coords, cells, atom_types, fparam, aparam, mixed_type, dtype
-        )
+        inputs = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type)
+        return self._features(lambda m, t: m.eval_fitting_last_layer(t), *inputs, dtype)
 
     def close(self) -> None:
         """Free the model's memory on the backend; nothing can be evaluated afterwards."""
@@ -231,20 +229,14 @@ class Predictor:
     def _features(
         self,
         function: Callable[[Any, Any], Any],
-        coords: ArrayLike,
-        cells: ArrayLike | None,
-        atom_types: ArrayLike,
-        fparam: ArrayLike | None,
-        aparam: ArrayLike | None,
-        mixed_type: bool,
+        structures: Sequence[Structure],
+        na: int,
+        parameters: Parameters,
         dtype: Any,
     ) -> NDArray[np.floating]:
-        """One row of numbers for every atom: (frames, atoms, width)."""
+        """One row of numbers for every atom of frames with ``na`` atoms each: (frames, atoms, width)."""
         self._evaluator()
-        structures = as_structures(coords, cells, atom_types, mixed_type)
         nframes = len(structures)
-        na = len(structures[0].types) if nframes else 0
-        parameters = self._parameters(nframes, nframes * na, na, fparam, aparam)
         result: NDArray[np.floating] | None = None
         wanted = np.zeros(1, np.int64)
         for part in self._tables(structures, parameters):
@@ -256,6 +248,20 @@ class Predictor:
             wanted = np.maximum(wanted, part.wanted)
         self._warn_of_overflow(wanted)
         return np.zeros((0, na, 0)) if result is None else result.reshape(nframes, na, -1)
+
+    def _inputs(
+        self,
+        coords: ArrayLike,
+        cells: ArrayLike | None,
+        atom_types: ArrayLike,
+        fparam: ArrayLike | None,
+        aparam: ArrayLike | None,
+        mixed_type: bool,
+    ) -> tuple[list[Structure], int, Parameters]:
+        """The frames, how many atoms each has, and the parameters in full size."""
+        structures = as_structures(coords, cells, atom_types, mixed_type)
+        nf, na = len(structures), np.shape(atom_types)[-1]
+        return structures, na, self._parameters(nf, nf * na, na, fparam, aparam)
 
     def _parameters(
         self, nframes: int, total: int, natoms: int | None, fparam: ArrayLike | None, aparam: ArrayLike | None
@@ -335,9 +341,8 @@ class DeepPot(Predictor):
 
         Raises DataError for inputs that do not fit together or the model, NonFiniteError for an infinite result.
         """
-        structures = as_structures(coords, cells, atom_types, mixed_type)
-        nf, na = len(structures), np.shape(atom_types)[-1]
-        parameters = self._parameters(nf, nf * na, na, fparam, aparam)
+        structures, na, parameters = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type)
+        nf = len(structures)
         parts = self._tables(structures, parameters)
         result, wanted = predict(self._evaluator(), parts, [na] * nf, atomic_virial=atomic)
         self._warn_of_overflow(wanted)

@@ -51,7 +51,8 @@ def whole(systems: Sequence[System]) -> Sample:
     return _sample(systems, [np.arange(s.nframes) for s in systems])
 
 
-#: A sample with more atoms is thinned out, so that the first step of a training does not wait for hours.
+#: Samples with more atoms are thinned out, so that the first step of a training does not wait for hours: those for
+#: statistics, the counting of neighbours, and the look at all labels.
 MOST_ATOMS = 200_000
 
 

@@ -30,6 +30,7 @@ from dp_core.statistics import (
     update_sel,
     whole,
 )
+from dp_core.statistics.sample import MOST_ATOMS
 from dp_core.training.batch import loss_function, make_batch, with_prefactors
 from dp_core.training.batches import BatchSource
 from dp_core.training.checkpoint import CheckpointFiles, averaged_prefix, number_kept
@@ -37,10 +38,6 @@ from dp_core.training.frames import Budget, FrameStore, Item
 from dp_core.training.reporter import Reporter
 from dp_core.training.timeline import Timeline
 from dp_core.training.validation import FullValidation
-
-#: Labels are checked and neighbours counted in a sample of so many atoms, so that large data sets do not wait long.
-MOST_ATOMS = 200_000
-
 
 #: Å; the shortest bond, of hydrogen, is 0.74.
 _SHORTEST = 0.4
