@@ -14,6 +14,7 @@ from dp_core.errors import BackendError
 Tensor = Any
 
 _STRATEGY: list[Any] = []  # of this process, once it has met the others
+_MADE: dict[Any, Any] = {}  # graphs that reduce, by how
 
 
 def _task() -> tuple[int, int]:
@@ -70,7 +71,14 @@ def _reduced(tensors: Sequence[Tensor], how: Any) -> list[Tensor]:
         return list(tensors)
 
     def reduce(*values: Tensor) -> Any:
-        return tf.distribute.get_replica_context().all_reduce(how, list(values))
+        # copies are on a device of the strategy, which looks for one
+        return tf.distribute.get_replica_context().all_reduce(how, [tf.identity(x) for x in values])
 
-    found: list[Tensor] = _STRATEGY[0].run(reduce, args=tuple(tensors))
+    @tf.function(autograph=False)
+    def run(values: list[Tensor]) -> Any:
+        return _STRATEGY[0].run(reduce, args=tuple(values))
+
+    if how not in _MADE:
+        _MADE[how] = run
+    found: list[Tensor] = _MADE[how](list(tensors))
     return found

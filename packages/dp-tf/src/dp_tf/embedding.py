@@ -18,7 +18,7 @@ from dp_tf.autodiff import depth
 Tensor = Any
 
 #: Rows are put into so many groups.
-GROUPS = 6
+GROUPS = 8
 
 tanh_grad = tf.raw_ops.TanhGrad  # (y, dy) -> dy (1 − y²)
 
@@ -69,13 +69,13 @@ def backward(layers: Sequence[Dense], passed: Sequence[Passed], g: Tensor, h: Te
         gy, hy = (g, h) if idt is None else (g * idt, h * idt)
         gz = tanh_grad(y=y, dy=gy) - (2.0 * y) * (dy * hy)
         gu = tanh_grad(y=y, dy=hy)
-        of_w = tf.matmul(x, gz, transpose_a=True) + tf.matmul(dx, gu, transpose_a=True)
+        of_w = tf.matmul(x, gz, adjoint_a=True) + tf.matmul(dx, gu, adjoint_a=True)
         of_b = [] if b is None else [tf.reduce_sum(gz, 0)]
         of_idt = [] if idt is None else [tf.reduce_sum(g * y + h * dy, 0)]
         grads = [of_w, *of_b, *of_idt, *grads]
         if k > 0:
-            g = _passed_on(tf.matmul(gz, w, transpose_b=True), g, past)
-            h = _passed_on(tf.matmul(gu, w, transpose_b=True), h, past)
+            g = _passed_on(tf.matmul(gz, w, adjoint_b=True), g, past)
+            h = _passed_on(tf.matmul(gu, w, adjoint_b=True), h, past)
     return grads
 
 
@@ -121,19 +121,19 @@ def summed(r: Tensor, g: Tensor, dg: Tensor) -> Any:
     def of_sum(a: Tensor) -> tuple[Tensor | None, ...]:
         return _slope(r, a, g, dg), r @ a, None
 
-    return tf.matmul(r, g, transpose_a=True), of_sum
+    return tf.matmul(r, g, adjoint_a=True), of_sum
 
 
 @tf.custom_gradient
 def _slope(r: Tensor, a: Tensor, g: Tensor, dg: Tensor) -> Any:
     """The gradient of the sum by R, where a (n, d, M) is that of the sum: (n, K, d)."""
-    first = tf.matmul(g, a, transpose_b=True)
-    along = tf.reduce_sum(r * tf.matmul(dg, a, transpose_b=True), 2, keepdims=True)
+    first = tf.matmul(g, a, adjoint_b=True)
+    along = tf.reduce_sum(r * tf.matmul(dg, a, adjoint_b=True), 2, keepdims=True)
     out = tf.concat([first[:, :, :1] + along, first[:, :, 1:]], 2)
 
     def of_slope(v: Tensor) -> tuple[Tensor, ...]:
         w = v[:, :, :1] * r
-        of_a = tf.matmul(v, g, transpose_a=True) + tf.matmul(w, dg, transpose_a=True)
+        of_a = tf.matmul(v, g, adjoint_a=True) + tf.matmul(w, dg, adjoint_a=True)
         return _unknown(r), of_a, v @ a, w @ a
 
     return out, of_slope

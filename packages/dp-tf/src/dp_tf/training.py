@@ -29,7 +29,6 @@ class TensorflowTraining:
         self._differentiate = Graph(self._gradients, jit=compiled)
         self._metrics = Graph(lambda batch: self._loss(self._values(), batch, gradient))
         self._update = tf.function(self._apply, autograph=False)
-        self._average = tf.function(distributed.average, autograph=False)
         variables = [v for d in (self._params, self._first, self._second) for v in d.values()]
         for variable, value in zip(variables, distributed.share([v.read_value() for v in variables]), strict=True):
             variable.assign(value)
@@ -76,8 +75,7 @@ class TensorflowTraining:
             grads = [a + b for a, b in zip(grads, self._differentiate(batch)[2], strict=True)]
         if len(batches) > 1:
             grads = [g / len(batches) for g in grads]
-        if distributed.world_size() > 1:
-            grads = self._average(list(grads))
+        grads = distributed.average(grads)
         self._updates += 1
         rate, updates = (tf.constant(x, tf.float64) for x in (learning_rate, self._updates))
         norm = self._update(list(grads), rate, updates)
