@@ -218,9 +218,9 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path):
         environment = os.environ | {"OMP_NUM_THREADS": "1", "TF_CONFIG": json.dumps(config)}
         command = [sys.executable, str(script), mode, str(tmp_path / f"{mode}.npz")]
         jobs.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
-    for job in jobs:
-        said = job.communicate()[1]
-        assert job.returncode == 0, said
+    done = [(job.communicate()[1], job.returncode) for job in jobs]
+    for said, status in done:
+        assert status == 0, said
         assert said == ""
     several, one = (np.load(tmp_path / f"{mode}.npz") for mode in ("several", "one"))
     for key in ("w", "b", "norm"):

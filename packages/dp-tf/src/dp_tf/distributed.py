@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import tensorflow as tf
@@ -14,7 +15,6 @@ from dp_core.errors import BackendError
 Tensor = Any
 
 _STRATEGY: list[Any] = []  # of this process, once it has met the others
-_MADE: dict[Any, Any] = {}  # graphs that reduce, by how
 
 
 def _task() -> tuple[int, int]:
@@ -69,16 +69,19 @@ def share(tensors: Sequence[Tensor]) -> list[Tensor]:
 def _reduced(tensors: Sequence[Tensor], how: Any) -> list[Tensor]:
     if not _STRATEGY:
         return list(tensors)
+    places: dict[Any, list[int]] = {}  # only tensors of one type go together
+    for k, x in enumerate(tensors):
+        places.setdefault(x.dtype, []).append(k)
+    found = {}
+    for same in places.values():
+        found |= dict(zip(same, _graph(how)([tensors[k] for k in same]), strict=True))
+    return [found[k] for k in range(len(tensors))]
 
+
+@cache
+def _graph(how: Any) -> Any:
     def reduce(*values: Tensor) -> Any:
         # copies are on a device of the strategy, which looks for one
         return tf.distribute.get_replica_context().all_reduce(how, [tf.identity(x) for x in values])
 
-    @tf.function(autograph=False)
-    def run(values: list[Tensor]) -> Any:
-        return _STRATEGY[0].run(reduce, args=tuple(values))
-
-    if how not in _MADE:
-        _MADE[how] = run
-    found: list[Tensor] = _MADE[how](list(tensors))
-    return found
+    return tf.function(lambda values: _STRATEGY[0].run(reduce, args=tuple(values)), autograph=False)
