@@ -8,11 +8,12 @@ import pytest
 
 from dp_core.backend import Optimizer, TrainState, get_backend, installed
 from dp_core.data import Frame
+from dp_core.inputs import input_labels
 from dp_core.losses.energy import EnergyLoss
 from dp_core.model_file import load_model
 from dp_core.module import leaves, trained_leaves, tree_map
 from dp_core.neighbors import frame_neighbors
-from dp_core.training.batch import input_labels, loss_function, make_batch, with_prefactors
+from dp_core.training.batch import loss_function, make_batch, with_prefactors
 
 GOLDEN = Path(__file__).parents[3] / "tests" / "golden"
 TRAINING = GOLDEN / "training"
