@@ -183,9 +183,7 @@ logical_not, conj, real, imag = tf.logical_not, tf.math.conj, tf.math.real, tf.m
 add, subtract, multiply, divide = (_of_two(f) for f in (tf.add, tf.subtract, tf.multiply, tf.truediv))
 pow, atan2, remainder, floor_divide = (_of_two(f) for f in (tf.pow, tf.atan2, tf.math.floormod, tf.math.floordiv))
 maximum, minimum, equal, not_equal = (_of_two(f) for f in (tf.maximum, tf.minimum, tf.equal, tf.not_equal))
-less, less_equal, greater, greater_equal = (
-    _of_two(f) for f in (tf.less, tf.less_equal, tf.greater, tf.greater_equal)
-)
+less, less_equal, greater, greater_equal = (_of_two(f) for f in (tf.less, tf.less_equal, tf.greater, tf.greater_equal))
 logical_and, logical_or, logical_xor = (_of_two(f) for f in (tf.logical_and, tf.logical_or, tf.math.logical_xor))
 
 
@@ -306,9 +304,7 @@ def cumulative_sum(
 # -- order
 
 
-def argsort(
-    x: Tensor, /, *, axis: int = -1, descending: builtins.bool = False, stable: builtins.bool = True
-) -> Tensor:
+def argsort(x: Tensor, /, *, axis: int = -1, descending: builtins.bool = False, stable: builtins.bool = True) -> Tensor:
     """Places of the sorted elements."""
     direction = "DESCENDING" if descending else "ASCENDING"
     return tf.cast(tf.argsort(x, axis, direction, stable), int64)
