@@ -182,7 +182,8 @@ def run_python(code, **environment):
 
 
 THREADS = (
-    "from dp_core.backend import get_backend; get_backend('tensorflow'); import tensorflow as tf; t = tf.config.threading\n"
+    "from dp_core.backend import get_backend; get_backend('tensorflow'); import tensorflow as tf\n"
+    "t = tf.config.threading\n"
     "print(t.get_intra_op_parallelism_threads(), t.get_inter_op_parallelism_threads())"
 )
 

@@ -1,5 +1,6 @@
 """Frozen files: the same numbers as the model for all sizes, the document inside, and errors."""
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -216,7 +217,7 @@ def test_damaged_and_foreign_saved_models(model, freeze, tf_backend, tmp_path):
 
 def test_files_that_are_too_large_are_refused(model, freeze, tmp_path, monkeypatch):
     monkeypatch.setattr("dp_tf.freeze.LIMIT", 10_000)
-    with pytest.raises(BackendError, match="2 GiB at most. Freeze to .savedmodeltf"):
+    with pytest.raises(BackendError, match="2 GiB at most"):
         freeze(model)
     assert not list(tmp_path.iterdir())
 
@@ -231,10 +232,8 @@ def test_fields_of_any_bytes():
     random = np.random.default_rng(0)
     for end in range(len(message)):
         for data in (message[:end], random.bytes(end)):
-            try:
+            with contextlib.suppress(FormatError):
                 assert find_field(data, 70001) is None
-            except FormatError:
-                pass
     with pytest.raises(FormatError, match="has no end"):
         find_field(b"\xff" * 20, 1)
 

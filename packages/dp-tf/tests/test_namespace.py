@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import dp_core.numpy_backend
+import dp_core.numpy_backend  # noqa: F401
 import dp_tf.backend  # noqa: F401  (both make primitives known)
 from dp_core import arrays
 from dp_tf import namespace as tfx

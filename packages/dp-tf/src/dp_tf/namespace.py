@@ -38,7 +38,8 @@ def sizes(x: Tensor) -> tuple[Any, ...]:
 
 
 def _packed(shape: Any) -> Any:
-    return (shape,) if isinstance(shape, int | np.integer) or tf.is_tensor(shape) and not shape.shape.rank else shape
+    one = not shape.shape.rank if tf.is_tensor(shape) else isinstance(shape, int | np.integer)
+    return (shape,) if one else shape
 
 
 def _axes(axis: Any, rank: int) -> list[int]:
