@@ -71,7 +71,7 @@ def test_all_sizes(frozen_file, make_table, jax_backend):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("name", ["se_e2_a_twoside", "ener_fparam_aparam", "atom_exclude", "float32"])
+@pytest.mark.parametrize("name", ["se_e2_a_twoside", "ener_fparam_aparam", "float32"])
 def test_golden(stored, freeze, name, suffix):
     """Stored numbers, of systems other than the file was made with."""
     pot = DeepPot(freeze(stored(name), suffix))

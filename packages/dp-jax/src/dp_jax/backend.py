@@ -55,12 +55,14 @@ class JaxBackend:
     @property
     def rank(self) -> int:
         """Number of this process among those that train together; 0 writes the files."""
-        return jax.process_index()
+        number: int = jax.process_index()
+        return number
 
     @property
     def world_size(self) -> int:
         """Number of processes that train together."""
-        return jax.process_count()
+        count: int = jax.process_count()
+        return count
 
     def array(self, x: np.ndarray) -> Array:
         """A copy of the array on the device."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import export
 
@@ -20,9 +21,10 @@ from dp_core.backend import Evaluator
 from dp_core.errors import BackendError, FormatError
 from dp_core.frozen import graph
 from dp_core.model_file import MEMBER
-from dp_core.module import tree_map
+from dp_core.module import replace, tree_map
 from dp_core.neighbors import Neighborhood
 from dp_jax import sizes
+from dp_jax.compiled import Compiled
 from dp_jax.namespace import gradient
 from dp_jax.savedmodel import import_tensorflow, write_graph
 
@@ -109,16 +111,25 @@ def load(path: Path) -> Evaluator:
     """The evaluator in a frozen file. Raises FormatError for files that are damaged, foreign or too new."""
     record, content = _members(path)
     try:
-        run = jax.jit(export.deserialize(bytearray(content)).call)
+        function = export.deserialize(bytearray(content)).call
     except Exception as error:  # the reader of jax.export fails in many ways
         raise FormatError(f"{path} does not load: {error}. Copy or freeze it again.") from error
-    names = [output["name"] for output in record["outputs"]]
+    inputs, names = record["inputs"], [output["name"] for output in record["outputs"]]
+
+    def run(table: Neighborhood) -> tuple[dict[str, Any]]:
+        counts = (*table.row_counts, *table.slot_counts)
+        arrays = [getattr(table, name) for name in inputs[: -len(counts)]]
+        out = function(*arrays, *(jnp.arange(count) for count in counts))
+        return (dict(zip(names, out, strict=True)),)
+
+    compiled = Compiled("frozen model", run)
 
     def evaluate(table: Neighborhood) -> dict[str, np.ndarray]:
         full, rows, slots = sizes.without_empty(table)
-        inputs = frozen.graph_inputs(full, record)
-        inputs["fparam"] = sizes.with_rounded_rows(inputs["fparam"])
-        out = {name: np.asarray(x) for name, x in zip(names, run(*inputs.values()), strict=True)}
+        given = frozen.graph_inputs(full, record)
+        fparam = sizes.with_rounded_rows(given["fparam"])
+        (found,) = compiled(replace(full, fparam=fparam, aparam=given["aparam"]))
+        out = {name: np.asarray(x) for name, x in found.items()}
         if full is not table:
             out = {name: x[rows] for name, x in out.items()}
             out["gradient"] = out["gradient"][:, slots]

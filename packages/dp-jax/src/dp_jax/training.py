@@ -87,10 +87,11 @@ class JaxTraining:
         if jax.device_count() == 1 and len(batches) == 1:
             metrics, self._params, self._state = self._whole_step(batches[0], self._params, self._state, rate)
             return _numbers(metrics)
-        first, sums = None, []
+        first: Arrays = {}
+        sums: list[Arrays] = []
         for k, device in enumerate(self._devices):
             params = distributed.on_device(self._params, k)
-            total = None
+            total: Arrays | None = None
             for batch in batches[k :: len(self._devices)]:
                 metrics, grads = self._gradients(batch, params)
                 first, total = first or metrics, grads if total is None else self._add(total, grads)
