@@ -18,6 +18,7 @@ GROUP = "dp.plugins"
 
 _BUILTIN = {
     ("descriptor", "se_e2_a"): "dp_core.descriptors.se_e2_a:SeE2A",
+    ("descriptor", "se_e2_r"): "dp_core.descriptors.se_e2_r:SeE2R",
     ("fitting", "ener"): "dp_core.fittings.energy:EnergyFitting",
     ("model", "standard"): "dp_core.models.standard:StandardModel",
     ("loss", "ener"): "dp_core.losses.energy:EnergyLoss",
@@ -30,6 +31,7 @@ _BUILTIN = {
 #: Other spellings of a built-in name.
 ALIASES = {
     ("descriptor", "se_a"): "se_e2_a",
+    ("descriptor", "se_r"): "se_e2_r",
     ("loss", "ener_hess"): "ener",
 }
 
