@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from dp_core.data import write_npy_system
+from dp_core.errors import FormatError
 
 TYPE_MAP = ["O", "H"]
 
@@ -307,3 +308,36 @@ def test_a_foreign_archive_is_told_from_a_model(dp, place):
     assert shown.code == 1
     assert "not written by dp" in shown.err
     assert not (place.folder / "hacked").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_log_file_that_fills_the_disk_is_told_once(dp, place):
+    shown = dp(*TEST[:5], "-l", "/dev/full")
+    assert shown.code == 0
+    assert shown.err.count("The log file /dev/full ends here: No space left on device.") == 1
+    assert "Traceback" not in shown.err
+
+
+def test_what_cannot_be_written_is_named(dp, place, monkeypatch):
+    def full(document, path):
+        raise FormatError(f"{path} cannot be written: No space left on device.")
+
+    monkeypatch.setattr("dp_core.format.write_document", full)
+    shown = dp("convert-backend", "model.dp", "frozen_model.dp")
+    assert "Error: frozen_model.dp cannot be written: No space left on device." in shown.err
+    assert (place.folder / "frozen_model.dp").read_bytes() == b"old content"
+
+
+def test_a_conversion_of_data_that_fails_leaves_nothing(dp, place):
+    place.cut("data/b/set.000/coord.npy")
+    assert dp("data", "convert", "data", "new").code == 1
+    assert not (place.folder / "new").exists()
+    assert dp("data", "convert", "data/a", "new").code == 0
+
+
+def test_labels_that_are_no_numbers_are_not_compared(dp, place):
+    place.change("force", set_item((1, 2), np.nan))
+    shown = dp("model-devi", "-m", "model.dp", "-s", "data/a", "--real-error")
+    assert shown.code == 1
+    assert "force" in shown.err
+    assert "frame 1" in shown.err

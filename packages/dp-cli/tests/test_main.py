@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dp_cli.main import COMMANDS
-from dp_core.backend import FRAMEWORKS
+from dp_core.backend import FRAMEWORKS, get_backend
 
 HEAVY = ("numpy", "torch", "jax", "tensorflow", "h5py", "yaml", "ase", "matplotlib", "rich.progress", "vesin")
 
@@ -136,6 +136,7 @@ def test_backend_of_the_environment(dp, monkeypatch, model, data):
     ("name", "suffix"), [("torch", ".pth"), ("jax", ".savedmodel"), ("jax", ".hlo"), ("tensorflow", ".pb")]
 )
 def test_an_absent_backend_is_one_line_with_the_command(dp, model, data, monkeypatch, name, suffix):
+    get_backend.cache_clear()
     monkeypatch.setattr(
         "dp_core.backend.find_spec", lambda package: None if package == FRAMEWORKS[name] else find_spec(package)
     )

@@ -34,7 +34,7 @@ def replaced(path: str | Path) -> Iterator[Path]:
 
     Either may be a file or a folder. After an exception what was written is removed and ``path`` is as it was.
     """
-    path = Path(os.path.realpath(path))
+    shown, path = str(path), Path(os.path.realpath(path))
     temporary, before = (path.with_name(f".{secrets.token_hex(4)}.{path.name}") for _ in range(2))
     try:
         yield temporary
@@ -46,6 +46,10 @@ def replaced(path: str | Path) -> Iterator[Path]:
             if before.exists():
                 os.replace(before, path)
             raise
+    except OSError as error:
+        if error.filename in (None, str(temporary)):
+            error.filename = shown
+        raise
     finally:
         _remove(temporary)
         _remove(before)
@@ -80,6 +84,10 @@ class Pending:
         return self
 
     def __exit__(self, *error: Any) -> bool | None:
-        for file in self._open.values():
-            file.close()
+        try:
+            for file in self._open.values():
+                file.close()
+        except OSError as failure:
+            self._stack.__exit__(type(failure), failure, failure.__traceback__)
+            raise
         return self._stack.__exit__(*error)

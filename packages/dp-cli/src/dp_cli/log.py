@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from typing import TextIO
@@ -24,6 +25,21 @@ class _Screen(logging.StreamHandler[TextIO]):
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
         return sys.stderr
+
+
+class _File(logging.FileHandler):
+    """A log file. If it cannot be written any more, that is said once, and the work goes on without it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (a name of the library)
+        """Called in place of an exception."""
+        error = sys.exc_info()[1]
+        logging.getLogger().removeHandler(self)
+        if self in _handlers:
+            _handlers.remove(self)
+        with contextlib.suppress(OSError):
+            self.close()
+        reason = error.strerror if isinstance(error, OSError) else error
+        logging.getLogger("dp_cli").warning(f"The log file {self.baseFilename} ends here: {reason}.")
 
 
 def start_logging(level: str, path: str | None = None) -> None:
@@ -73,7 +89,7 @@ def _file_handler(path: str) -> logging.Handler:
     from dp_core.errors import ConfigError
 
     try:
-        return logging.FileHandler(path)
+        return _File(path)
     except OSError as error:
         raise ConfigError(
             f"The log file {path} cannot be written: {error.strerror}. Choose another path with -l."

@@ -29,17 +29,21 @@ def written_model(model: Any, path: str | Path, *, option: str) -> Iterator[Path
     BackendError if the backend is absent, FormatError or ConfigError if the file cannot be written.
     """
     from dp_core.backend import backend_of, get_backend
+    from dp_core.errors import DpError
     from dp_core.format import write_bytes
     from dp_core.model_file import MEMBER, document_bytes
 
     backend = None if is_checkpoint(path) else get_backend(backend_of(path))
     check_folder(path, option=option, replaceable=MEMBER)
     with replaced(path) as temporary:
-        if backend is None:
-            write_bytes(temporary, document_bytes(model))
-        else:
-            backend.freeze(model, document_bytes(model), temporary)
-        yield temporary
+        try:
+            if backend is None:
+                write_bytes(temporary, document_bytes(model))
+            else:
+                backend.freeze(model, document_bytes(model), temporary)
+            yield temporary
+        except DpError as error:  # the user knows nothing of the temporary name
+            raise type(error)(str(error).replace(str(temporary), str(path))) from error
 
 
 @dataclass(frozen=True)

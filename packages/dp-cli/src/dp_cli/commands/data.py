@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -114,7 +115,12 @@ def convert(
 
     start_logging(log_level, log_path)
     _must_be_new(Path(target))
-    folders = convert_to_npy(sources, target, type_map, keys=_keys(key or ()), set_size=set_size)
+    labels = _keys(key or ())
+    try:
+        folders = convert_to_npy(sources, target, type_map, keys=labels, set_size=set_size)
+    except BaseException:  # the folder was new, so what is in it is half of a data set
+        rmtree(target, ignore_errors=True)
+        raise
     for folder in folders:
         typer.echo(str(folder))
     typer.echo(f"{len(folders)} systems written. Look through them with: dp data check {target}")
