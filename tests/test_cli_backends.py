@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from itertools import permutations
@@ -13,8 +14,11 @@ import numpy as np
 import pytest
 
 from dp_cli.main import main
+from dp_core import load_model
 from dp_core.backend import CHECKPOINTS, SUFFIXES, installed
 from dp_core.data import Frame, write_npy_system
+from dp_core.format import read_document, write_document
+from dp_core.module import leaves
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -84,16 +88,23 @@ def test_from_input_to_potential(here, capsys, backend):
     assert main(["plot"]) == 0
 
 
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory):
+    """A folder with one model in every kind of file."""
+    folder = tmp_path_factory.mktemp("kinds")
+    for suffix in FILES:
+        assert main(["convert-backend", str(GOLDEN / "ener_fparam_aparam.dp"), str(folder / f"a{suffix}")]) == 0
+    return folder
+
+
 @pytest.mark.parametrize(("source", "target"), list(permutations(FILES, 2)))
-def test_every_kind_of_file_becomes_every_other(here, capsys, source, target):
-    model = GOLDEN / "ener_fparam_aparam.dp"
-    assert main(["convert-backend", str(model), f"a{source}"]) == 0
+def test_every_kind_of_file_becomes_every_other(here, capsys, kinds, source, target):
     capsys.readouterr()
-    assert main(["convert-backend", f"a{source}", f"b{target}"]) == 0
+    assert main(["convert-backend", str(kinds / f"a{source}"), f"b{target}"]) == 0
     found = re.search(r"energy (\S+) eV/atom, force (\S+) eV/Å, virial (\S+) eV/atom", capsys.readouterr().err)
     assert max(map(float, found.groups())) < 1e-10
-    assert main(["convert-backend", f"b{target}", "c.dp"]) == 0
-    assert main(["show", "c.dp", "type-map", "descriptor"]) == 0
+    before, after = (leaves(load_model(path)) for path in (kinds / f"a{source}", f"b{target}"))
+    assert all(np.array_equal(before[name], after[name]) for name in before | after)
 
 
 def test_a_frozen_file_without_its_framework(here, capsys, monkeypatch, backend):
@@ -151,3 +162,115 @@ def test_parameters_come_from_the_data(here, capsys):
     capsys.readouterr()
     assert main(["test", "-m", model, "-s", "with"]) == 1
     assert "fparam" in capsys.readouterr().err
+
+
+def curve():
+    return np.loadtxt("lcurve.out")
+
+
+#: Each installed backend with the next one.
+RING = list(zip(installed(), [*installed()[1:], installed()[0]], strict=True))
+
+
+@pytest.mark.parametrize(("first", "second"), RING)
+def test_a_training_goes_on_elsewhere(here, first, second):
+    """Six steps on one backend equal two on it, two on another with its moments, and two on the first again."""
+    document = json.loads((here / "input.json").read_text())
+
+    def train(backend, steps, *arguments):
+        document["training"] |= {"numb_steps": steps, "save_freq": 100}
+        document["learning_rate"] |= {"decay_steps": 1, "decay_rate": 0.9}
+        (here / "input.json").write_text(json.dumps(document))
+        assert main(["-b", backend, "train", "input.json", *arguments]) == 0
+
+    train(first, 6)
+    whole, end = curve(), load_model(f"model.ckpt-6{CHECKPOINTS[first]}")
+    train(first, 2)
+    train(second, 4, "--restart", "model.ckpt")
+    train(first, 6, "--restart", "model.ckpt")  # the newer of two, that of the other backend
+    np.testing.assert_allclose(curve(), whole, rtol=1e-6)
+    there, again = leaves(end), leaves(load_model(f"model.ckpt-6{CHECKPOINTS[first]}"))
+    for name, value in there.items():
+        np.testing.assert_allclose(again[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def test_a_checkpoint_tells_the_backend(here, monkeypatch, backend):
+    """Without a flag. The suffix of NumPy's, .dp, is that of models for all: there the environment tells."""
+    assert main(["-b", backend, "train", "input.json"]) == 0
+    if backend == "numpy":
+        monkeypatch.setenv("DP_BACKEND", "np")
+    assert main(["freeze"]) == 0
+    assert (here / f"frozen_model{SUFFIXES[backend][0]}").exists()
+    assert main(["train", "input.json", "--restart", "model.ckpt"]) == 0
+    assert sorted(p.name for p in here.glob("model.ckpt.*")) == [f"model.ckpt{CHECKPOINTS[backend]}"]
+
+
+def cut(path):
+    """Keep half of a file, or of the document in a folder."""
+    file = path if path.is_file() else path / "model.dp"
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+
+
+def one_screen(capsys, *arguments):
+    """The message of a command that fails as it should."""
+    capsys.readouterr()
+    assert main(list(arguments)) == 1
+    text = capsys.readouterr().err
+    lines = [line for line in text.splitlines() if not line.startswith("[")]
+    assert lines[0].startswith("Error: ")
+    assert lines[-1].startswith("(traceback: ")
+    assert len(lines) <= 3
+    assert "mistake in dp" not in text
+    return " ".join(lines)
+
+
+@pytest.mark.parametrize("suffix", FILES)
+def test_a_damaged_model_is_one_screen(here, capsys, kinds, suffix):
+    name = f"broken{suffix}"
+    source = kinds / f"a{suffix}"
+    (shutil.copytree if source.is_dir() else shutil.copy)(source, name)
+    cut(here / name)
+    for arguments in (
+        ("test", "-m", name, "-s", "data"),
+        ("show", name, "type-map"),
+        ("convert-backend", name, "x.dp"),
+    ):
+        text = one_screen(capsys, *arguments)
+        assert name in text
+        assert any(word in text for word in ("damaged", "cut off", "cannot be read", "whole"))
+    assert not (here / "x.dp").exists()
+
+
+@pytest.mark.parametrize("suffix", [".dp", ".yaml"])
+def test_a_file_of_a_newer_format_is_one_screen(here, capsys, suffix):
+    document = read_document(GOLDEN / "se_e2_a_oneside.dp")
+    document["model"]["descriptor"]["@version"] = 99
+    write_document(document, f"new{suffix}")
+    for arguments in (("test", "-m", f"new{suffix}", "-s", "data"), ("convert-backend", f"new{suffix}", "x.dp")):
+        text = one_screen(capsys, *arguments)
+        assert "Descriptor se_e2_a" in text
+        assert "version 99" in text
+        assert "upgrade dp-core" in text
+
+
+@pytest.mark.parametrize("suffix", [".dp", ".yaml"])
+def test_a_model_with_an_unknown_plugin_is_one_screen(here, capsys, suffix):
+    document = read_document(GOLDEN / "se_e2_a_oneside.dp")
+    document["model"]["descriptor"]["type"] = "se_e2_x"
+    write_document(document, f"own{suffix}")
+    for arguments in (("test", "-m", f"own{suffix}", "-s", "data"), ("check", f"own{suffix}")):
+        text = one_screen(capsys, *arguments)
+        assert "Unknown descriptor type 'se_e2_x'" in text
+
+
+def test_a_bias_goes_to_any_kind_of_file(here, capsys):
+    """From a checkpoint to a checkpoint with the state of the training, to everything else as a model."""
+    assert main(["--dp", "train", "input.json"]) == 0
+    for target in ("own.pt", "own.dp", "own.yaml", "own"):
+        assert main(["change-bias", "model.ckpt.dp", "-b", "1", "2", "-o", target]) == 0
+    assert load_model("own.yaml").out_bias.ravel().tolist() == [1.0, 2.0]
+    assert main(["--dp", "train", "input.json", "--restart", "own.pt"]) == 0
+    one_screen(capsys, "--dp", "train", "input.json", "--restart", "own.yaml")
+    for wrong in ("nan", "inf"):
+        assert main(["change-bias", "own.dp", "-b", wrong, "2"]) == 2
