@@ -139,6 +139,15 @@ def constant(values: Any, like: Array) -> Array:
     return xp.asarray(values, dtype=like.dtype, device=array_api_compat.device(like))
 
 
+def positions(count: Any, like: Array) -> Array:
+    """0, 1, … count − 1 where ``like`` is: (count,) int64."""
+    xp = namespace(like)
+    native = _native(xp, "positions")
+    if native:
+        return native(count, like)
+    return xp.arange(count, dtype=xp.int64, device=array_api_compat.device(like))
+
+
 def linear(x: Array, w: Array, b: Array | None) -> Array:
     """``x @ w + b``: (…, n_in) -> (…, n_out). A native version may return None where it has nothing to gain."""
     native = _native(namespace(x, w), "linear")

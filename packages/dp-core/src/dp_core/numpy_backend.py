@@ -64,7 +64,7 @@ def _agnp_namespace() -> types.ModuleType:
         concat=lambda blocks, axis=0: agnp.concatenate(blocks, axis=axis),
         matrix_transpose=lambda x: agnp.swapaxes(x, -1, -2),
         tanh=_tanh,
-        take=lambda x, index, axis=0: x[index] if axis == 0 else agnp.take(x, index, axis=axis),
+        take=lambda x, index, axis=0: x[(slice(None),) * (axis % x.ndim) + (index,)],
     )
     return xp
 
@@ -76,6 +76,7 @@ arrays.provide(
     _AUTOGRAD.__name__,
     segment_sum=_segment_sum,
     constant=lambda values, like: np.asarray(values, dtype=like.dtype),
+    positions=lambda count, like: np.arange(count),
 )
 
 

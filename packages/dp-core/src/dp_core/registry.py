@@ -19,6 +19,7 @@ GROUP = "dp.plugins"
 _BUILTIN = {
     ("descriptor", "se_e2_a"): "dp_core.descriptors.se_e2_a:SeE2A",
     ("descriptor", "se_e2_r"): "dp_core.descriptors.se_e2_r:SeE2R",
+    ("descriptor", "se_e3"): "dp_core.descriptors.se_e3:SeE3",
     ("fitting", "ener"): "dp_core.fittings.energy:EnergyFitting",
     ("model", "standard"): "dp_core.models.standard:StandardModel",
     ("loss", "ener"): "dp_core.losses.energy:EnergyLoss",
@@ -32,6 +33,9 @@ _BUILTIN = {
 ALIASES = {
     ("descriptor", "se_a"): "se_e2_a",
     ("descriptor", "se_r"): "se_e2_r",
+    ("descriptor", "se_at"): "se_e3",
+    ("descriptor", "se_a_3be"): "se_e3",
+    ("descriptor", "se_t"): "se_e3",
     ("loss", "ener_hess"): "ener",
 }
 
