@@ -19,7 +19,7 @@ from dp_core.module import leaves, replace, tree_map
 from dp_jax.namespace import gradient
 from dp_jax.sizes import round_rows, round_slots, without_empty
 
-MODELS = ["se_e2_a_twoside", "act_softplus_sigmoid", "ener_fparam_aparam", "atom_exclude"]
+MODELS = ["se_e2_a_twoside", "act_softplus_sigmoid", "ener_fparam_aparam"]
 
 
 @pytest.mark.parametrize("name", MODELS)
