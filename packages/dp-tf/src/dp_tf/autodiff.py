@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -11,11 +12,27 @@ import tensorflow as tf
 Tensor = Any
 
 _DEPTH: ContextVar[int] = ContextVar("depth", default=0)
+_TRAINS: ContextVar[bool] = ContextVar("trains", default=False)
 
 
 def depth() -> int:
     """How many gradients are being taken, one inside the other."""
     return _DEPTH.get()
+
+
+def trains() -> bool:
+    """Whether gradients of weights are being taken."""
+    return _TRAINS.get()
+
+
+@contextmanager
+def of_weights() -> Iterator[None]:
+    """Inside, gradients of weights are being taken."""
+    token = _TRAINS.set(True)
+    try:
+        yield
+    finally:
+        _TRAINS.reset(token)
 
 
 def gradient(function: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> tuple[Any, Tensor]:

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from dp_tf import namespace
-from dp_tf.autodiff import depth
+from dp_tf.autodiff import depth, trains
 
 Tensor = Any
 
-#: Rows are put into so many groups.
+#: Rows are put into so many groups in a training step. One evaluation is not worth the larger graph.
 GROUPS = 8
 
 tanh_grad = tf.raw_ops.TanhGrad  # (y, dy) -> dy (1 − y²)
@@ -51,9 +51,9 @@ def forward(layers: Sequence[Dense], s: Tensor) -> tuple[Tensor, Tensor, list[Pa
     """G(s), dG/ds, and what the layers leave: (N, 1) -> (N, M)."""
     x, dx, passed = s, tf.ones_like(s), []
     for layer in layers:
-        z = x @ layer.w
+        z, dz = (x * layer.w, dx * layer.w) if layer.w.shape[0] == 1 else (x @ layer.w, dx @ layer.w)
         y = tf.tanh(z if layer.b is None else tf.nn.bias_add(z, layer.b))
-        dy = tanh_grad(y=y, dy=dx @ layer.w)
+        dy = tanh_grad(y=y, dy=dz)
         passed.append(Passed(x, dx, y, dy))
         y, dy = (y, dy) if layer.idt is None else (y * layer.idt, dy * layer.idt)
         x, dx = _added(x, y, layer.past), _added(dx, dy, layer.past)
@@ -142,11 +142,13 @@ def _slope(r: Tensor, a: Tensor, g: Tensor, dg: Tensor) -> Any:
 def embedding_sum(matrix: Tensor, net: Any) -> Tensor | None:
     """``arrays.embedding_sum`` for networks that use tanh alone, where one gradient is taken; None otherwise.
 
-    Rows with about as many neighbours go together, so that few slots are empty.
+    In training, rows with about as many neighbours go together, so that few slots are empty.
     """
     if depth() != 1 or any(layer.activation_function.lower() != "tanh" for layer in net.layers):
         return None
     layers = [Dense(layer.w, layer.b, layer.idt, layer.resnet) for layer in net.layers]
+    if not trains():
+        return _sum(layers, matrix)
     rows, slots, _ = namespace.sizes(matrix)
     used = tf.reduce_any(tf.not_equal(matrix, 0), 2)
     lengths = tf.reduce_max(tf.where(used, tf.range(1, slots + 1), 0), 1)

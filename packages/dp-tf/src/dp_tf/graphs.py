@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from dp_core.errors import BackendError
-from dp_core.module import leaves, map_with_path, replace, tree_map, with_leaves
+from dp_core.module import leaves, map_with_path, replace, with_leaves
 from dp_core.neighbors import Neighborhood
 
 Tensor = Any
@@ -73,18 +73,17 @@ class Graph:
     def __call__(self, batch: Any) -> Any:
         """The outputs for a batch of NumPy arrays."""
         sizes = _sizes(batch)
-        specs = map_with_path(lambda path, x: str(spec_of(path, x)), batch)
-        kind = str(_with_sizes(specs, [None] * len(sizes)))
+        template = _with_sizes(map_with_path(spec_of, batch), [None] * len(sizes))
+        kind = str(template)
         if kind not in self._made:
-            self._made[kind] = self._make(batch, len(sizes))
+            self._made[kind] = self._make(template, len(sizes))
         # the sizes are lengths, which XLA takes as constants
         lengths = [tf.zeros(size, tf.int8) for size in sizes]
         return self._made[kind](*map(to_tensor, leaves(batch).values()), *lengths)
 
-    def _make(self, batch: Any, sizes: int) -> Callable[..., Any]:
-        given = leaves(batch)
-        template = tree_map(lambda x: x, batch)
-        specs = [spec_of(path, x) for path, x in given.items()]
+    def _make(self, template: Any, sizes: int) -> Callable[..., Any]:
+        given = leaves(template)
+        specs = [*given.values()]
         specs += [tf.TensorSpec([None], tf.int8, name=f"size_{k}") for k in range(sizes)]
 
         def run(*inputs: Tensor) -> Any:

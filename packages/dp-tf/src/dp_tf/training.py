@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from dp_core.backend import LossFunction, Optimizer, TrainState
 from dp_tf import distributed
-from dp_tf.autodiff import gradient
+from dp_tf.autodiff import gradient, of_weights
 from dp_tf.graphs import Graph
 
 Tensor = Any
@@ -39,7 +39,7 @@ class TensorflowTraining:
     def _gradients(self, batch: Any) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
         """Loss, metrics, and the gradients in the order of the parameters."""
         params = self._values()
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
+        with of_weights(), tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(list(params.values()))
             value, metrics = self._loss(params, batch, gradient)
         return value, metrics, tape.gradient(value, list(params.values()), unconnected_gradients="zero")
