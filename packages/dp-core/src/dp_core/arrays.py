@@ -70,6 +70,12 @@ def take(x: Array, index: Array) -> Array:
     return xp.reshape(rows, (*shape(index), *shape(x)[1:]))
 
 
+def neighbor_rows(x: Array, index: Array) -> Array:
+    """The row of x of every neighbour: (m, …), (n, K) -> (n, K, …). Empty slots, −1, get row 0: give them no weight."""
+    xp = namespace(index)
+    return take(x, xp.maximum(index, xp.zeros_like(index)))
+
+
 def split(x: Array, counts: Sequence[Any], axis: int = 0) -> list[Array]:
     """Cut x into consecutive blocks of the given sizes along an axis (0 or 1)."""
     if len(counts) == 1:

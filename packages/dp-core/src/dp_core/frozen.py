@@ -14,8 +14,9 @@ Inputs, in this order (n rows, K slots, F frames):
 ``slots_0``, …            (count,)   int64, one for each block of slots; only their lengths count
 ========================  =========  =====================================================================
 
-There are as many blocks of rows and of slots as the record says (``blocks``): one, or one for each type. Outputs are
-those of every atom in the order of the record, ``mask`` and ``gradient`` last.
+There are as many blocks of rows as the record says (``blocks``): one, or one for each type. There are as many blocks
+of slots, and one more for each of the ``shells`` of the record. Outputs are those of every atom in the order of the
+record, ``mask`` and ``gradient`` last.
 """
 
 from __future__ import annotations
@@ -41,14 +42,16 @@ def capabilities(model: Any) -> dict[str, Any]:
     """What a program must know to use a frozen model: the record, of plain JSON values."""
     spec, output, fitting = model.neighbor_spec, model.output, model.fitting
     size = max(1, int(np.prod(output.shape)))
-    blocks = [f"{kind}_{k}" for kind in ("rows", "slots") for k in range(spec.blocks)]
+    blocks = [f"rows_{k}" for k in range(spec.blocks)] + [f"slots_{k}" for k in range(spec.slot_blocks)]
     return {
         "version": 1,
         "type_map": list(model.type_map),
         "rcut": spec.rcut,
         "sel": list(spec.sel),
         "by_type": spec.by_type,
+        "types_alone": spec.types_alone,
         "blocks": spec.blocks,
+        "shells": [list(shell) for shell in spec.shells],
         "exclude_pairs": sorted(list(pair) for pair in spec.exclude),
         "message_passing": bool(model.descriptor.message_passing),
         "precision": min((str(leaf.dtype) for leaf in trained_leaves(model).values()), default="float64"),
@@ -115,13 +118,14 @@ def sample_table(model: Any) -> Neighborhood:
     spec, fitting = model.neighbor_spec, model.fitting
     random = np.random.default_rng(0)
     sizes = iter((11, 13, 17, 19, 23, *range(25, 1000)))
-    rows, slots = ([next(sizes) for _ in range(spec.blocks)] for _ in range(2))
+    rows, slots = ([next(sizes) for _ in range(count)] for count in (spec.blocks, spec.slot_blocks))
     n, width, nframes = sum(rows), sum(slots), 7
+    neighbor_types = np.repeat(np.arange(spec.blocks), slots) if spec.in_blocks else np.zeros(width, np.int64)
     return Neighborhood(
         vectors=random.uniform(0.2, 0.5, (n, width, 3)) * spec.rcut,
         index=random.integers(0, n, (n, width)),
         types=np.repeat(np.arange(spec.blocks), rows),
-        neighbor_types=np.tile(np.repeat(np.arange(spec.blocks), slots), (n, 1)),
+        neighbor_types=np.tile(neighbor_types, (n, 1)),
         frame=np.arange(n) % nframes,
         fparam=random.normal(size=(nframes, fitting.numb_fparam)) if fitting.numb_fparam else None,
         aparam=random.normal(size=(n, fitting.numb_aparam)) if fitting.numb_aparam else None,

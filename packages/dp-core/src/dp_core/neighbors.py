@@ -1,7 +1,8 @@
 """Neighbourhoods: the table that every model is a function of, and how it is made from coordinates.
 
 One row per central atom, K slots per row. Rows of one type are contiguous; for descriptors with one network per
-neighbour type the slots are in blocks by type as well. Inside a block the nearest neighbour comes first.
+neighbour type the slots are in blocks by type as well, for those that look at near neighbours more closely in blocks by
+shell. Inside a block the nearest neighbour comes first.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ class Neighborhood:
 
     Rows come in consecutive blocks of ``row_counts`` (one per type, or a single one), slots in blocks of
     ``slot_counts``. A row of type −1 is padding, and so is a slot of type −1.
+
+    A table may be a part of a larger one, with neighbours that have no row in it: ghosts, numbered from n on. Models
+    that pass messages then need ``exchange``, which gives the features of the ghosts below those of the rows:
+    (n, d) -> (n + ghosts, d). Its derivative must bring the gradients of ghosts back to their owners.
     """
 
     vectors: Array  # (n, K, 3), r_j − r_i in Å; 0 in an empty slot
@@ -37,13 +42,19 @@ class Neighborhood:
     aparam: Array | None  # (n, numb_aparam)
     row_counts: tuple[int, ...]
     slot_counts: tuple[int, ...]
+    exchange: Callable[[Array], Array] | None = None
 
 
 @dataclass(frozen=True)
 class NeighborSpec:
     """What a model needs to know of its neighbours.
 
-    Slots are limited to the nearest sum(sel) neighbours, then (``by_type``) to the nearest sel[t] of each type.
+    Slots are limited to the nearest sum(sel) neighbours, then (``by_type``) to the nearest sel[t] of each type. With
+    ``types_alone`` sel limits types alone, and leaving out others is meant, not a flaw.
+
+    Each of the ``shells``, from the inside, is a radius in Å and a number: as many nearest neighbours closer than the
+    radius get a block of slots of their own, unless a smaller shell has them; the last block is of the rest. Not
+    together with blocks by type.
     """
 
     rcut: float  # Å
@@ -51,11 +62,31 @@ class NeighborSpec:
     by_type: bool
     ntypes: int
     exclude: frozenset[tuple[int, int]] = frozenset()  # pairs of types that do not see each other
+    shells: tuple[tuple[float, int], ...] = ()
+    split: bool = False  # blocks by type although sel limits all types together
+    types_alone: bool = False
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether rows and slots come in blocks by type."""
+        return self.by_type or self.split
 
     @property
     def blocks(self) -> int:
-        """Number of row blocks and of slot blocks."""
-        return self.ntypes if self.by_type else 1
+        """Number of row blocks."""
+        return self.ntypes if self.in_blocks else 1
+
+    @property
+    def limits(self) -> Ints:
+        """(blocks + 1,) the most neighbours of each block, and in all; compare ``FrameNeighbors.wanted``."""
+        total = sum(self.sel)
+        sel = self.sel if self.by_type else (total,) * self.blocks
+        return np.array([*sel, np.iinfo(np.int64).max if self.types_alone else total], np.int64)
+
+    @property
+    def slot_blocks(self) -> int:
+        """Number of slot blocks."""
+        return self.blocks + len(self.shells)
 
 
 @dataclass(frozen=True)
@@ -85,6 +116,7 @@ class FrameNeighbors:
     types: Ints  # (n,) their types
     center: Rows  # (pairs,) row
     neighbor: Rows  # (pairs,) row
+    shell: Rows | None  # (pairs,) slot block, where blocks are shells
     slot: Rows  # (pairs,) place inside the slot block
     vectors: Floats  # (pairs, 3)
     wanted: Ints  # (blocks + 1,) largest number of neighbours found by block, and in all; may exceed sel
@@ -202,7 +234,7 @@ def row_neighbors(
         vectors += np.where(reverse, -1.0, 1.0)[:, None] * (pairs.shift[pair] @ cell)
     distance = np.sqrt(np.einsum("pc,pc->p", vectors, vectors))
 
-    block = pairs.types[neighbor] if spec.by_type else 0
+    block = pairs.types[neighbor] if spec.in_blocks else 0
     group = (center - start) * spec.blocks + block
     near = np.flatnonzero(distance <= spec.rcut)
     # one key for the three orders: the distance is the fraction, so that a plain sort is enough
@@ -214,15 +246,20 @@ def row_neighbors(
     per_block = np.bincount(group, minlength=groups).reshape(-1, spec.blocks)
     wanted = np.append(per_block.max(axis=0, initial=0), per_block.sum(axis=1).max(initial=0))
     keep = _within_sel(center - start, group, distance, per_block, spec)
+    shell = None
+    if spec.shells:
+        shell = _shells(_rank(group, groups), distance, spec)
+        group, groups = group * spec.slot_blocks + shell, groups * spec.slot_blocks
     if spec.exclude:
         allowed = ~_banned(spec)[pairs.types[center], pairs.types[neighbor]]
         keep = allowed if keep is None else keep & allowed
     if keep is not None:
         center, neighbor, group, vectors = center[keep], neighbor[keep], group[keep], vectors[keep]
+        shell = None if shell is None else shell[keep]
     slot = _rank(group, groups).astype(np.int32)
     nearest = float(distance.min(initial=np.inf))
     return FrameNeighbors(
-        pairs.natoms, pairs.atoms, pairs.types, center, neighbor, slot, vectors, wanted, nearest, start, stop
+        pairs.natoms, pairs.atoms, pairs.types, center, neighbor, shell, slot, vectors, wanted, nearest, start, stop
     )
 
 
@@ -250,7 +287,7 @@ def part_of(found: FrameNeighbors, start: int, stop: int) -> FrameNeighbors:
     pairs = slice(first, last)
     return replace(
         found, center=found.center[pairs], neighbor=found.neighbor[pairs], slot=found.slot[pairs],
-        vectors=found.vectors[pairs], start=start, stop=stop,
+        shell=None if found.shell is None else found.shell[pairs], vectors=found.vectors[pairs], start=start, stop=stop,
     )  # fmt: skip
 
 
@@ -308,6 +345,14 @@ def _rank(group: NDArray[np.integer], count: int) -> Ints:
     return ranks
 
 
+def _shells(rank: Ints, distance: Floats, spec: NeighborSpec) -> Rows:
+    """The slot block of each pair, from its rank among the neighbours of its row."""
+    shell = np.zeros(len(rank), np.int32)
+    for radius, most in spec.shells:
+        shell += (rank >= most) | (distance >= radius)
+    return shell
+
+
 def _banned(spec: NeighborSpec) -> NDArray[np.bool_]:
     """Which pairs of types do not see each other: (ntypes, ntypes)."""
     banned = np.zeros((spec.ntypes, spec.ntypes), bool)
@@ -320,8 +365,7 @@ def _within_sel(
     row: Rows, group: Ints, distance: Floats, per_block: Ints, spec: NeighborSpec
 ) -> NDArray[np.bool_] | None:
     """Which pairs the limits of sel keep; None for all."""
-    sel = np.asarray(spec.sel if spec.by_type else [sum(spec.sel)])
-    total, rows = int(sel.sum()), len(per_block)
+    sel, total, rows = spec.limits[:-1], spec.limits[-1], len(per_block)
     if per_block.sum(axis=1).max(initial=0) <= total and (per_block.max(axis=0, initial=0) <= sel).all():
         return None
     by_distance = np.lexsort((distance, row))
@@ -407,8 +451,10 @@ def build_batch(
 
     center = target[_joined([f.center + o for f, o in zip(frames, first_row)])]
     slot = _joined([f.slot for f in frames])
-    slot_block = types[neighbor] if spec.by_type else np.zeros_like(neighbor)
-    widest = np.zeros(spec.blocks, np.int64)
+    slot_block = types[neighbor] if spec.in_blocks else np.zeros_like(neighbor)
+    if spec.shells:
+        slot_block = _joined([f.shell for f in frames if f.shell is not None])
+    widest = np.zeros(spec.slot_blocks, np.int64)
     np.maximum.at(widest, slot_block, slot + 1)
     slot_counts = tuple(round_slots(int(w)) for w in widest)
     k = sum(slot_counts)
@@ -440,7 +486,7 @@ def _joined(parts: Sequence[NDArray[np.integer]]) -> Ints:
 
 def _places(types: Ints, spec: NeighborSpec, round_rows: Callable[[int], int]) -> tuple[tuple[int, ...], Ints]:
     """The sizes of the row blocks, and the row of the table for each of the given rows: sorted by type."""
-    block = types if spec.by_type else np.zeros_like(types)
+    block = types if spec.in_blocks else np.zeros_like(types)
     padded = [round_rows(int(c)) for c in np.bincount(block, minlength=spec.blocks)]
     block_start = np.cumsum([0, *padded])
     sort = np.argsort(types, kind="stable")
