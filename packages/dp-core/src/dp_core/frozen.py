@@ -8,7 +8,8 @@ Inputs, in this order (n rows, K slots, F frames):
 ``types``                 (n,)       int64, −1 for a padding row
 ``neighbor_types``        (n, K)     int64, −1 in an empty slot
 ``frame``                 (n,)       int64, the frame that the row belongs to
-``fparam``                (F, d)     float64, d = ``numb_fparam``, which may be 0
+``fparam``                (F, d)     float64, d = ``numb_fparam``, which may be 0; the last ``dim_chg_spin`` (2 or 0)
+                                     are the total charge and multiplicity
 ``aparam``                (n, d)     float64, d = ``numb_aparam``, which may be 0
 ``rows_0``, ``rows_1`` …  (count,)   int64, one for each block of rows; only their lengths count
 ``slots_0``, …            (count,)   int64, one for each block of slots; only their lengths count
@@ -28,6 +29,7 @@ import numpy as np
 
 from dp_core import arrays
 from dp_core.errors import DataError
+from dp_core.inputs import dim_chg_spin, frame_default, frame_width
 from dp_core.module import Array, replace, trained_leaves
 from dp_core.neighbors import Neighborhood
 from dp_core.outputs import Gradient, evaluate_atoms
@@ -41,7 +43,7 @@ _FIXED = ("vectors", "index", "types", "neighbor_types", "frame", "fparam", "apa
 def capabilities(model: Any) -> dict[str, Any]:
     """What a program must know to use a frozen model: the record, of plain JSON values."""
     spec, output, fitting = model.neighbor_spec, model.output, model.fitting
-    size = max(1, int(np.prod(output.shape)))
+    size, default = max(1, int(np.prod(output.shape))), frame_default(model)
     blocks = [f"rows_{k}" for k in range(spec.blocks)] + [f"slots_{k}" for k in range(spec.slot_blocks)]
     return {
         "version": 1,
@@ -50,14 +52,16 @@ def capabilities(model: Any) -> dict[str, Any]:
         "sel": list(spec.sel),
         "by_type": spec.by_type,
         "types_alone": spec.types_alone,
+        "marks_first": spec.marks_first,
         "blocks": spec.blocks,
         "shells": [list(shell) for shell in spec.shells],
         "exclude_pairs": sorted(list(pair) for pair in spec.exclude),
         "message_passing": bool(model.descriptor.message_passing),
         "precision": min((str(leaf.dtype) for leaf in trained_leaves(model).values()), default="float64"),
-        "numb_fparam": fitting.numb_fparam,
+        "numb_fparam": frame_width(model),
+        "dim_chg_spin": dim_chg_spin(model),
         "numb_aparam": fitting.numb_aparam,
-        "default_fparam": None if fitting.default_fparam is None else list(fitting.default_fparam),
+        "default_fparam": list(default) if default else None,
         "inputs": [*_FIXED, *blocks],
         "outputs": [
             {
@@ -119,7 +123,7 @@ def sample_table(model: Any) -> Neighborhood:
     random = np.random.default_rng(0)
     sizes = iter((11, 13, 17, 19, 23, *range(25, 1000)))
     rows, slots = ([next(sizes) for _ in range(count)] for count in (spec.blocks, spec.slot_blocks))
-    n, width, nframes = sum(rows), sum(slots), 7
+    n, width, nframes, parameters = sum(rows), sum(slots), 7, frame_width(model)
     neighbor_types = np.repeat(np.arange(spec.blocks), slots) if spec.in_blocks else np.zeros(width, np.int64)
     return Neighborhood(
         vectors=random.uniform(0.2, 0.5, (n, width, 3)) * spec.rcut,
@@ -127,7 +131,7 @@ def sample_table(model: Any) -> Neighborhood:
         types=np.repeat(np.arange(spec.blocks), rows),
         neighbor_types=np.tile(neighbor_types, (n, 1)),
         frame=np.arange(n) % nframes,
-        fparam=random.normal(size=(nframes, fitting.numb_fparam)) if fitting.numb_fparam else None,
+        fparam=random.uniform(0.0, 3.0, size=(nframes, parameters)) if parameters else None,
         aparam=random.normal(size=(n, fitting.numb_aparam)) if fitting.numb_aparam else None,
         row_counts=tuple(rows),
         slot_counts=tuple(slots),

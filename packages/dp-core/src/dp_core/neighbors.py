@@ -26,7 +26,8 @@ class Neighborhood:
     """The table of neighbourhoods of a batch: n rows, K slots.
 
     Rows come in consecutive blocks of ``row_counts`` (one per type, or a single one), slots in blocks of
-    ``slot_counts``. A row of type −1 is padding, and so is a slot of type −1.
+    ``slot_counts``. A row of type −1 is padding, and so is a slot of a negative type: −1, or −2 − t to tell the type t
+    of the first atom of the frame, see ``NeighborSpec.marks_first``.
 
     A table may be a part of a larger one, with neighbours that have no row in it: ghosts, numbered from n on. Models
     that pass messages then need ``exchange``, which gives the features of the ghosts below those of the rows:
@@ -38,7 +39,7 @@ class Neighborhood:
     types: Array  # (n,), type of the central atom
     neighbor_types: Array  # (n, K)
     frame: Array  # (n,), the frame that the row belongs to
-    fparam: Array | None  # (frames, numb_fparam)
+    fparam: Array | None  # (frames, numb_fparam), then charge and multiplicity for models that depend on them
     aparam: Array | None  # (n, numb_aparam)
     row_counts: tuple[int, ...]
     slot_counts: tuple[int, ...]
@@ -55,6 +56,9 @@ class NeighborSpec:
     Each of the ``shells``, from the inside, is a radius in Å and a number: as many nearest neighbours closer than the
     radius get a block of slots of their own, unless a smaller shell has them; the last block is of the rest. Not
     together with blocks by type.
+
+    Some old models give empty slots the type t of the first atom of their frame: with ``marks_first`` empty slots have
+    the type −2 − t (−1 if that atom is virtual), and every row has one.
     """
 
     rcut: float  # Å
@@ -65,6 +69,7 @@ class NeighborSpec:
     shells: tuple[tuple[float, int], ...] = ()
     split: bool = False  # blocks by type although sel limits all types together
     types_alone: bool = False
+    marks_first: bool = False
 
     @property
     def in_blocks(self) -> bool:
@@ -456,6 +461,7 @@ def build_batch(
         slot_block = _joined([f.shell for f in frames if f.shell is not None])
     widest = np.zeros(spec.slot_blocks, np.int64)
     np.maximum.at(widest, slot_block, slot + 1)
+    widest[-1] += spec.marks_first
     slot_counts = tuple(round_slots(int(w)) for w in widest)
     k = sum(slot_counts)
     flat = center * k + np.cumsum([0, *slot_counts])[slot_block] + slot
@@ -465,11 +471,16 @@ def build_batch(
         out[where] = values
         return out.reshape(*shape, *values.shape[1:])
 
+    neighbor_types = filled((n, k), flat, types[neighbor], -1)
+    if spec.marks_first:
+        first = np.array([-2 - max(f.types[f.atoms == 0], default=-1) for f in frames], np.int64)
+        neighbor_types = np.where(neighbor_types < 0, filled((n,), place, first[frame], -1)[:, None], neighbor_types)
+
     table = Neighborhood(
         vectors=filled((n, k), flat, np.concatenate([np.zeros((0, 3)), *(f.vectors for f in frames)]), 0),
         index=filled((n, k), flat, target[neighbor], -1),
         types=filled((n,), place, types[inside], -1),
-        neighbor_types=filled((n, k), flat, types[neighbor], -1),
+        neighbor_types=neighbor_types,
         frame=filled((n,), place, frame, 0),
         fparam=fparam,
         aparam=None,

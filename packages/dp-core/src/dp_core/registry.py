@@ -20,6 +20,9 @@ _BUILTIN = {
     ("descriptor", "se_e2_a"): "dp_core.descriptors.se_e2_a:SeE2A",
     ("descriptor", "se_e2_r"): "dp_core.descriptors.se_e2_r:SeE2R",
     ("descriptor", "se_e3"): "dp_core.descriptors.se_e3:SeE3",
+    ("descriptor", "se_e3_tebd"): "dp_core.descriptors.se_e3_tebd:SeE3Tebd",
+    ("descriptor", "dpa1"): "dp_core.descriptors.dpa1:DPA1",
+    ("descriptor", "se_atten_v2"): "dp_core.descriptors.se_atten_v2:SeAttenV2",
     ("fitting", "ener"): "dp_core.fittings.energy:EnergyFitting",
     ("model", "standard"): "dp_core.models.standard:StandardModel",
     ("loss", "ener"): "dp_core.losses.energy:EnergyLoss",
@@ -36,6 +39,7 @@ ALIASES = {
     ("descriptor", "se_at"): "se_e3",
     ("descriptor", "se_a_3be"): "se_e3",
     ("descriptor", "se_t"): "se_e3",
+    ("descriptor", "se_atten"): "dpa1",
     ("loss", "ener_hess"): "ener",
 }
 

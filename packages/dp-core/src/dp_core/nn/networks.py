@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from dp_core.arrays import dense
+from dp_core import arrays
+from dp_core.arrays import dense, namespace
 from dp_core.format.versions import check_version
 from dp_core.module import Array, module, replace
 from dp_core.nn.activation import activation
 from dp_core.nn.precision import canonical
 
 Seed = None | int | Sequence[int]
+
+#: A part of the input of a network: (…, width), or a table (m, width) and an index (…) of its rows.
+Part = Array | tuple[Array, Array]
 
 
 def child_seed(seed: Seed, index: int) -> Seed:
@@ -113,6 +117,27 @@ class EmbeddingNet:
         for layer in self.layers:
             x = layer(x)
         return x
+
+    def of_parts(self, parts: Sequence[Part]) -> Array:
+        """The network of several parts, as if they were joined along the last axis; other axes broadcast.
+
+        Rows of a table go through the first layer once, however often the index names them.
+        """
+        first = self.layers[0]
+        if first.resnet and first.w.shape[1] in (self.in_dim, 2 * self.in_dim):
+            return self(_joined([arrays.take(*p) if isinstance(p, tuple) else p for p in parts]))
+        terms, start = [], 0
+        for part in parts:
+            x, index = part if isinstance(part, tuple) else (part, None)
+            stop = start + arrays.shape(x)[-1]
+            y = arrays.linear(x, first.w[start:stop, :], first.b if stop == self.in_dim else None)
+            terms.append(y if index is None else arrays.take(y, index))
+            start = stop
+        y = activation(first.activation_function)(sum(terms[1:], terms[0]))
+        y = y if first.idt is None else y * first.idt
+        for layer in self.layers[1:]:
+            y = layer(y)
+        return y
 
     @classmethod
     def init(
@@ -265,6 +290,12 @@ class FittingNet:
             data["bias_out"],
             canonical(data["precision"]),
         )
+
+
+def _joined(parts: Sequence[Array]) -> Array:
+    """Arrays joined along the last axis, after they were broadcast along the others."""
+    one = sum(part[..., :1] * 0.0 for part in parts)
+    return namespace(*parts).concat([part + one for part in parts], axis=-1)
 
 
 _NETWORKS: dict[str, Any] = {"embedding_network": EmbeddingNet, "fitting_network": FittingNet}

@@ -1,0 +1,94 @@
+"""se_e3_tebd: three-body embedding of the angles between two neighbours and their types.
+
+The sum runs over all ordered pairs of neighbours, with e_jk the product of their normalised angular rows:
+Σ e_jk G(e_jk, types of j and k) / N². An empty slot has e = 0 unless the mean of angular rows differs from 0, which no
+statistics give; then every slot is evaluated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from dp_core import arrays
+from dp_core.arrays import namespace
+from dp_core.descriptors.mixed import Mixed, Slots, TypedSettings, init_fields, stored_fields
+from dp_core.format.versions import check_version
+from dp_core.module import Array, module
+from dp_core.neighbors import Neighborhood
+from dp_core.nn.networks import child_seed
+from dp_core.schema.section import option
+
+
+class SeE3TebdSettings(TypedSettings):
+    """Settings of se_e3_tebd in an input file."""
+
+    type: Literal["se_e3_tebd"] = option("se_e3_tebd", "name of the descriptor")
+    smooth: bool = option(True, "stripped types go to zero at the cutoff")
+    use_tebd_bias: bool = option(True, "bias in the type embedding")
+
+
+@module
+class SeE3Tebd(Mixed):
+    """The descriptor: Neighborhood with n rows -> (n, neuron[-1] + tebd_dim)."""
+
+    Settings = SeE3TebdSettings
+
+    @property
+    def dim_out(self) -> int:
+        """Width of the descriptor."""
+        return self.width + self.concat_output_tebd * self.type_embedding.width
+
+    @property
+    def marks_first(self) -> bool:
+        """Whether empty slots must tell the type of the first atom of the frame."""
+        return self.by_slot and (self.embeddings_strip is None or not self.smooth)
+
+    def __call__(self, table: Neighborhood) -> tuple[Array, None]:
+        """The descriptor (n, dim_out); there is no equivariant part."""
+        slots, types = self.slots(table), self.types()
+        xp = namespace(slots.matrix, types)
+        rows = slots.matrix[..., 1:]
+        products = rows @ xp.matrix_transpose(rows)  # (n, K, K)
+        g = self._embedded(products[..., None], slots, types)
+        n, k = arrays.shape(slots.neighbor)
+        pairs = (n, 1, k * k), (n, k * k, self.width)
+        total = xp.reshape(products, pairs[0]) @ xp.reshape(g, pairs[1])
+        return self.with_types(total[:, 0, :] / float(self.nnei) ** 2, slots, types), None
+
+    def _embedded(self, e: Array, slots: Slots, types: Array) -> Array:
+        """The embedding of pairs of slots: (n, K, K, 1) -> (n, K, K, width)."""
+        net = self.embeddings[()]
+        if self.embeddings_strip is None:
+            return net.of_parts([e, (types, slots.neighbor[:, :, None]), (types, slots.neighbor[:, None, :])])
+        xp = namespace(e, types)
+        pair = slots.neighbor[:, :, None] * (self.ntypes + 1) + slots.neighbor[:, None, :]
+        gate = arrays.take(self.pairs_of_types(types), pair)
+        if self.smooth:
+            gate = gate * (slots.switch @ xp.matrix_transpose(slots.switch))[..., None]
+        return net(e) * (1.0 + gate)
+
+    @classmethod
+    def init(cls, settings: SeE3TebdSettings, type_map: Sequence[str]) -> SeE3Tebd:
+        """Random networks and trivial statistics. ``sel`` must be numbers by now."""
+        strip = settings.tebd_input_mode == "strip"
+        typed = 2 * settings.tebd_dim
+        fields = init_fields(
+            settings, type_map, in_dim=1 if strip else 1 + typed, strip_dim=typed if strip else None,
+            block=child_seed(settings.seed, 0),
+        )  # fmt: skip
+        return cls(**fields, smooth=settings.smooth)
+
+    def serialize(self) -> dict[str, Any]:
+        """The document of the descriptor."""
+        return self.document("se_e3_tebd", 1) | {"smooth": self.smooth}
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> SeE3Tebd:
+        """The descriptor of a document."""
+        data = check_version(data, "Descriptor", (1, 2))
+        fields = stored_fields(data)
+        angular = bool(np.any(fields["davg"][..., 1:]))
+        return cls(**fields | {"by_slot": fields["by_slot"] or angular}, smooth=data.get("smooth", True))
