@@ -35,7 +35,7 @@ class Golden:
     @property
     def parameters(self) -> dict[str, Any]:
         """The keyword arguments of ``eval`` that the case needs."""
-        given: dict[str, Any] = {k: self.data[k] for k in ("fparam", "aparam") if k in self.data}
+        given: dict[str, Any] = {k: self.data[k] for k in ("fparam", "aparam", "charge_spin") if k in self.data}
         return given | {"mixed_type": self.data["atype"].ndim == 2}
 
 

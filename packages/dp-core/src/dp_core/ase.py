@@ -22,6 +22,9 @@ from dp_core.inference import DeepPot
 from dp_core.neighbors import Floats, Ints, MovingPairs
 from dp_core.prediction import Structure
 
+#: What the calculator reads from ``atoms.info``.
+_INFO = ("fparam", "aparam", "charge_spin")
+
 
 class DP(Calculator):
     """Energies (eV), forces (eV/Å), stress (eV/Å³) and energies of the atoms from a model of dp.
@@ -30,8 +33,9 @@ class DP(Calculator):
     type_dict: type of each element by its symbol; None takes the type map of the model.
     skin: Å; neighbours are searched again only when atoms have moved by half of it. Results do not depend on it.
 
-    Frame and atomic parameters are read from ``atoms.info["fparam"]`` and ``atoms.info["aparam"]``. The stress is that
-    of periodic structures only. Structures must be periodic in all directions or in none.
+    Frame and atomic parameters are read from ``atoms.info["fparam"]`` and ``atoms.info["aparam"]``, the total charge
+    and multiplicity from ``atoms.info["charge_spin"]``. The stress is that of periodic structures only. Structures must
+    be periodic in all directions or in none.
     """
 
     implemented_properties: ClassVar[list[str]] = [
@@ -58,7 +62,7 @@ class DP(Calculator):
         """What has changed since the last calculation, parameters included."""
         changes: list[str] = super().check_state(atoms, tol)
         before = self.atoms.info if self.atoms is not None else {}
-        return changes + [key for key in ("fparam", "aparam") if not equal(before.get(key), atoms.info.get(key))]
+        return changes + [key for key in _INFO if not equal(before.get(key), atoms.info.get(key))]
 
     def calculate(
         self,
@@ -77,8 +81,7 @@ class DP(Calculator):
         coord, box, types = np.array(atoms.positions, np.float64), _cell(atoms), self._types(atoms)
         result = self.dp.predict(
             [Structure(coord, box, types)],
-            fparam=atoms.info.get("fparam"),
-            aparam=atoms.info.get("aparam"),
+            **{key: atoms.info.get(key) for key in _INFO},
             pairs=[self._pairs(coord, box, types)],
         )
         energy, virial = float(result.energy[0]), result.virial[0]

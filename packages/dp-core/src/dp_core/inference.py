@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dp_core.backend import SUFFIXES, Backend, Evaluator, default_backend, get_backend
 from dp_core.errors import BackendError, ConfigError, DataError
+from dp_core.inputs import check_charge_spin, dim_chg_spin, frame_default
 from dp_core.model_file import load_model, model_document
 from dp_core.module import is_array
 from dp_core.neighbors import Floats, Ints, NeighborSpec, PairList
@@ -98,11 +99,11 @@ class Predictor:
 
     def has_chg_spin_ebd(self) -> bool:
         """Whether the model depends on the total charge and spin."""
-        return False
+        return dim_chg_spin(self._model) > 0
 
     def has_default_chg_spin(self) -> bool:
         """Whether the total charge and spin may be left out."""
-        return False
+        return self.has_chg_spin_ebd() and self._model.descriptor.default_chg_spin is not None
 
     @property
     def has_hessian(self) -> bool:
@@ -153,18 +154,19 @@ class Predictor:
         *,
         fparam: ArrayLike | None = None,
         aparam: ArrayLike | None = None,
+        charge_spin: ArrayLike | None = None,
         atomic_virial: bool = False,
         pairs: Sequence[PairList] | None = None,
     ) -> Prediction:
         """Energies, forces and virials of frames of any sizes.
 
-        fparam: (frames, d); aparam: (all atoms, d), frame after frame. ``pairs``, of ``neighbors.frame_pairs`` with a
+        fparam: (frames, d); aparam: (all atoms, d), frame after frame; charge_spin: (frames, 2). ``pairs``, of ``neighbors.frame_pairs`` with a
         skin, may be used again while no atom has moved more than half of that skin. A structure is anything with
         ``coord``, ``box`` and ``types``. Raises DataError for inputs that do not fit the model.
         """
         structures = [_checked(s, f"structure {k}") for k, s in enumerate(structures)]
         natoms = [len(s.types) for s in structures]
-        parameters = self._parameters(len(natoms), sum(natoms), None, fparam, aparam)
+        parameters = self._parameters(len(natoms), sum(natoms), None, fparam, aparam, charge_spin)
         parts = self._tables(structures, parameters, pairs)
         result, wanted = predict(self._evaluator(), parts, natoms, atomic_virial=atomic_virial)
         self._warn_of_overflow(wanted)
@@ -179,9 +181,10 @@ class Predictor:
         aparam: ArrayLike | None = None,
         mixed_type: bool = False,
         dtype: Any = None,
+        charge_spin: ArrayLike | None = None,
     ) -> NDArray[np.floating]:
         """The descriptor of every atom, (frames, atoms, width), in the NumPy type ``dtype``. Inputs as in ``eval``."""
-        inputs = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type)
+        inputs = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type, charge_spin)
         return self._features(lambda m, t: m.eval_descriptor(t), *inputs, dtype)
 
     def eval_fitting_last_layer(
@@ -193,9 +196,10 @@ class Predictor:
         aparam: ArrayLike | None = None,
         mixed_type: bool = False,
         dtype: Any = None,
+        charge_spin: ArrayLike | None = None,
     ) -> NDArray[np.floating]:
         """The values before the output layer of the fitting, (frames, atoms, width). Inputs as in ``eval``."""
-        inputs = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type)
+        inputs = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type, charge_spin)
         return self._features(lambda m, t: m.eval_fitting_last_layer(t), *inputs, dtype)
 
     def close(self) -> None:
@@ -257,14 +261,21 @@ class Predictor:
         fparam: ArrayLike | None,
         aparam: ArrayLike | None,
         mixed_type: bool,
+        charge_spin: ArrayLike | None,
     ) -> tuple[list[Structure], int, Parameters]:
         """The frames, how many atoms each has, and the parameters in full size."""
         structures = as_structures(coords, cells, atom_types, mixed_type)
         nf, na = len(structures), np.shape(atom_types)[-1]
-        return structures, na, self._parameters(nf, nf * na, na, fparam, aparam)
+        return structures, na, self._parameters(nf, nf * na, na, fparam, aparam, charge_spin)
 
     def _parameters(
-        self, nframes: int, total: int, natoms: int | None, fparam: ArrayLike | None, aparam: ArrayLike | None
+        self,
+        nframes: int,
+        total: int,
+        natoms: int | None,
+        fparam: ArrayLike | None,
+        aparam: ArrayLike | None,
+        charge_spin: ArrayLike | None,
     ) -> Parameters:
         """Parameters in full size. natoms: atoms of each frame, where all have the same."""
         fitting = self._model.fitting
@@ -288,19 +299,37 @@ class Predictor:
                 f"The model needs {fitting.numb_aparam} atomic parameters for each atom. Give aparam as "
                 f"({total}, {fitting.numb_aparam}) numbers."
             )
-        return Parameters(frames, atoms)
+        return Parameters(self._with_charge_spin(frames, charge_spin, nframes), atoms)
+
+    def _with_charge_spin(self, fparam: Floats | None, charge_spin: ArrayLike | None, nframes: int) -> Floats | None:
+        """The frame parameters, followed by charge and multiplicity for models that depend on them."""
+        width = dim_chg_spin(self._model)
+        if charge_spin is None:
+            if not width or (fparam is None and frame_default(self._model) is not None):
+                return fparam
+            charge_spin = self._model.descriptor.default_chg_spin
+            if charge_spin is None:
+                raise DataError(
+                    "The model depends on the total charge and multiplicity, and has no default. Give charge_spin as "
+                    f"({nframes}, 2) numbers."
+                )
+        sizes = {"one set for each frame": (nframes, 1), "one set for all": (1, nframes)}
+        given = _repeated("charge_spin", charge_spin, width, sizes)
+        check_charge_spin(given, "charge_spin")
+        numbers = self._model.fitting.numb_fparam
+        if numbers and fparam is None:
+            fparam = np.tile(np.asarray(self._model.fitting.default_fparam, np.float64), (nframes, 1))
+        return given if fparam is None else np.concatenate([fparam, given], axis=1)
 
     def _warn_of_overflow(self, wanted: Ints) -> None:
         spec = self.neighbor_spec
-        have = np.array([*spec.sel, sum(spec.sel)] if spec.by_type else [sum(spec.sel)])
-        need = wanted if spec.by_type else wanted[-1:]
-        if self._warned or len(need) != len(have) or (need <= have).all():
+        if self._warned or spec.types_alone or len(wanted) != len(spec.limits) or (wanted <= spec.limits).all():
             return
         self._warned = True
         words = (
-            [f"{n} {name}" for n, name in zip(need, [*self._model.type_map, "in all"])]
+            [f"{n} {name}" for n, name in zip(wanted, [*self._model.type_map, "in all"])]
             if spec.by_type
-            else [str(need[0])]
+            else [str(wanted[-1])]
         )
         log.warning(
             "An atom has more neighbours within %g Å than the model was made for; only the nearest count, so energies "
@@ -328,6 +357,7 @@ class DeepPot(Predictor):
         fparam: ArrayLike | None = None,
         aparam: ArrayLike | None = None,
         mixed_type: bool = False,
+        charge_spin: ArrayLike | None = None,
     ) -> tuple[Floats, ...]:
         """Energy (frames, 1) in eV, force (frames, atoms, 3) in eV/Å and virial (frames, 9) in eV.
 
@@ -337,11 +367,12 @@ class DeepPot(Predictor):
         coords: (frames, atoms, 3) in Å, or the same numbers in any shape; cells: (frames, 3, 3) in Å with the lattice
         vectors as rows, in any shape, None for open boundaries; atom_types: (atoms,), or (frames, atoms) with
         ``mixed_type``, −1 for virtual atoms, whose results are 0; fparam: (frames, d), or (d,) for all frames;
-        aparam: (frames, atoms, d), (atoms, d) or (d,).
+        aparam: (frames, atoms, d), (atoms, d) or (d,); charge_spin: (frames, 2), or (2,) for all frames, the total
+        charge in e and the multiplicity 2S + 1, for models that depend on them.
 
         Raises DataError for inputs that do not fit together or the model, NonFiniteError for an infinite result.
         """
-        structures, na, parameters = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type)
+        structures, na, parameters = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type, charge_spin)
         nf = len(structures)
         parts = self._tables(structures, parameters)
         result, wanted = predict(self._evaluator(), parts, [na] * nf, atomic_virial=atomic)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dp_core.data.elements import COVALENT_RADII
+from dp_core.inputs import dim_chg_spin
 from dp_core.neighbors import Floats, Ints, frame_neighbors
 from dp_core.prediction import Structure
 
@@ -19,6 +20,7 @@ class Sample(NamedTuple):
     types: Ints  # (N,)
     fparam: Floats | None  # (d,)
     aparam: Floats | None  # (N, d)
+    charge_spin: Floats | None = None  # (2,)
 
     @property
     def structure(self) -> Structure:
@@ -48,12 +50,12 @@ def random_sample(model: Any, random: np.random.Generator, natoms: int, *, perio
         if coord is not None:
             coord = coord + random.normal(size=3)  # not only inside the cell
             wanted = frame_neighbors(coord, box if periodic else None, types, spec).wanted
-            limits = np.array([*spec.sel, sum(spec.sel)] if spec.by_type else [sum(spec.sel)])
-            if (wanted[-len(limits) :] <= limits).all():
+            if spec.types_alone or (wanted <= spec.limits).all():
                 break
         density *= 0.9
     fparam, aparam = _random_parameters(model.fitting, random, natoms)
-    return Sample(coord, box if periodic else None, types, fparam, aparam)
+    charge_spin = np.array([random.integers(-1, 2), random.integers(1, 4)], float) if dim_chg_spin(model) else None
+    return Sample(coord, box if periodic else None, types, fparam, aparam, charge_spin)
 
 
 def cell_larger_than(length: float) -> Floats:

@@ -195,8 +195,7 @@ def _set_up(dp: DeepPot, random: np.random.Generator, natoms: int) -> _Bench:
 
 
 def _evaluate(dp: DeepPot, samples: Sequence[Sample]) -> list[_Result]:
-    fparam, aparam = _parameters(samples)
-    p = dp.predict([s.structure for s in samples], fparam=fparam, aparam=aparam, atomic_virial=True)
+    p = dp.predict([s.structure for s in samples], **_parameters(samples), atomic_virial=True)
     ends = np.cumsum(p.natoms)
     atoms = [slice(end - n, end) for end, n in zip(ends, p.natoms, strict=True)]
     assert p.atom_virial is not None
@@ -206,11 +205,14 @@ def _evaluate(dp: DeepPot, samples: Sequence[Sample]) -> list[_Result]:
     ]
 
 
-def _parameters(samples: Sequence[Sample]) -> tuple[Floats | None, Floats | None]:
-    """Frame parameters (frames, d) and atomic parameters (atoms, d), or None."""
-    fparam = [s.fparam for s in samples if s.fparam is not None]
-    aparam = [s.aparam for s in samples if s.aparam is not None]
-    return np.stack(fparam) if fparam else None, np.concatenate(aparam) if aparam else None
+def _parameters(samples: Sequence[Sample]) -> dict[str, Floats]:
+    """fparam (frames, d), aparam (atoms, d) and charge_spin (frames, 2), those that the model has."""
+    given: dict[str, list[Floats]] = {}
+    for sample in samples:
+        for name in ("fparam", "aparam", "charge_spin"):
+            if getattr(sample, name) is not None:
+                given.setdefault(name, []).append(getattr(sample, name))
+    return {name: np.concatenate(x) if name == "aparam" else np.stack(x) for name, x in given.items()}
 
 
 def _largest(x: Any) -> float:
@@ -436,14 +438,16 @@ def _identical(a: Any, b: Any) -> bool:
 
 def _precision(b: _Bench) -> float:
     """How many results have another precision than float64."""
-    results = [*b.dp.eval(*_arrays(b.bulk)), *vars(b(b.bulk)[0]).values()]
+    results = [*b.dp.eval(**_arrays(b.bulk)), *vars(b(b.bulk)[0]).values()]
     return float(sum(np.asarray(x).dtype != np.float64 for x in results))
 
 
-def _arrays(sample: Sample) -> tuple[Any, Any, Any, bool, Any, Any]:
-    """The first arguments of ``eval``, with ``atomic`` set."""
+def _arrays(sample: Sample) -> dict[str, Any]:
+    """The arguments of ``eval``, with ``atomic`` set."""
     box = None if sample.box is None else sample.box[None]
-    return sample.coord[None], box, sample.types, True, sample.fparam, sample.aparam
+    names = ("fparam", "aparam", "charge_spin")
+    parameters = {name: getattr(sample, name) for name in names}
+    return {"coords": sample.coord[None], "cells": box, "atom_types": sample.types, "atomic": True} | parameters
 
 
 def _read_only(b: _Bench) -> float:
@@ -453,7 +457,7 @@ def _read_only(b: _Bench) -> float:
         x.flags.writeable = False
     sample = Sample(**given)
     b(sample)
-    b.dp.eval(*_arrays(sample))
+    b.dp.eval(**_arrays(sample))
     before, after = leaves(b.bulk._asdict()), leaves(given)
     return float(sum(not np.array_equal(before[name], after[name]) for name in before))
 
@@ -475,8 +479,10 @@ def _array_api(b: _Bench) -> float:
     spec = model.neighbor_spec
     samples = [b.bulk, b.cluster]
     found = [frame_neighbors(s.coord, s.box, s.types, spec) for s in samples]
-    fparam, aparam = _parameters(samples)
-    table = build_batch(found, spec, fparam=fparam, aparam=aparam).table
+    given = _parameters(samples)
+    of_frames = [given[name] for name in ("fparam", "charge_spin") if name in given]
+    fparam = np.concatenate(of_frames, axis=1) if of_frames else None
+    table = build_batch(found, spec, fparam=fparam, aparam=given.get("aparam")).table
     plain = model(table)["energy"]
     strict = tree_map(array_api_strict.asarray, model)(tree_map(array_api_strict.asarray, table))["energy"]
     return _largest(plain - np.asarray(strict)) / b.energy_scale

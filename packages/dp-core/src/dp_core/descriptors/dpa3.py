@@ -6,7 +6,7 @@ Zhang et al., A Graph Neural Network for the Era of Large Atomistic Models (2025
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,9 +15,11 @@ import pydantic
 from dp_core import arrays
 from dp_core.arrays import namespace
 from dp_core.descriptors.environment import differ_between_slots, environment_document, pair_table, smooth_switch
+from dp_core.descriptors.protocol import CountSel
 from dp_core.descriptors.repflow import Geometry, RepflowLayer, RepflowSettings, plain_layer
 from dp_core.errors import ConfigError, DataError
 from dp_core.format.versions import check_version
+from dp_core.inputs import CHARGES, SPINS, check_charge_spin
 from dp_core.module import Array, buffer, module
 from dp_core.neighbors import Neighborhood
 from dp_core.nn import activation, canonical
@@ -25,9 +27,6 @@ from dp_core.nn.networks import EmbeddingNet, Layer, child_seed
 from dp_core.nn.type_embedding import TypeEmbedding
 from dp_core.schema.kinds import Activation, Precision, SeedSetting, check_types
 from dp_core.schema.section import Section, option
-
-#: Total charges −100 … 99 and multiplicities 0 … 99 have an embedding.
-_CHARGES, _SPINS = 200, 100
 
 
 class DPA3Settings(Section):
@@ -56,9 +55,27 @@ class DPA3Settings(Section):
                 raise ValueError("default_chg_spin is given, but add_chg_spin_ebd is false")
             if len(given) != 2:
                 raise ValueError(f"default_chg_spin has {len(given)} numbers; give two, the charge and multiplicity")
-            if not (-_CHARGES // 2 <= int(given[0]) < _CHARGES // 2 and 0 <= int(given[1]) < _SPINS):
-                raise ValueError(f"default_chg_spin is {given}; charges go from −100 to 99, multiplicities from 0 to 99")
+            try:
+                check_charge_spin(np.array(given), "default_chg_spin")
+            except DataError as error:
+                raise ValueError(str(error)) from None
         return self
+
+    @property
+    def rcut(self) -> float:
+        """Cutoff of the edges, Å."""
+        return self.repflow.e_rcut
+
+    def with_counted_sel(self, count: CountSel) -> DPA3Settings:
+        """The settings with what ``count`` gives for ``e_sel`` and ``a_sel``."""
+        s = self.repflow
+        found = {
+            f"{kind}_sel": count(f"repflow/{kind}_sel", getattr(s, f"{kind}_sel"), rcut, mixed=True)
+            for kind, rcut in (("e", s.e_rcut), ("a", s.a_rcut))
+        }
+        numbers = {key: sel[0] if isinstance(sel, list) else sel for key, sel in found.items()}
+        repflow = RepflowSettings(**s.model_dump() | numbers)  # checked again: a given a_sel may be more than e_sel now
+        return self.model_copy(update={"repflow": repflow})
 
 
 @module
@@ -74,7 +91,7 @@ class ChargeSpin:
         """Fractions are cut off, as by int()."""
         xp = namespace(charge_spin)
         numbers = xp.astype(charge_spin, xp.int64)
-        rows = [arrays.take(self.charge(), numbers[:, 0] + _CHARGES // 2), arrays.take(self.spin(), numbers[:, 1])]
+        rows = [arrays.take(self.charge(), numbers[:, 0] + CHARGES // 2), arrays.take(self.spin(), numbers[:, 1])]
         mixed = self.mix(arrays.concat(rows, axis=-1))
         return activation(self.activation_function)(mixed)
 
@@ -138,10 +155,10 @@ class DPA3:
         """Numbers of a frame that tell its charge and multiplicity."""
         return 0 if self.charge_spin is None else 2
 
-    @property
-    def fixed_statistics(self) -> bool:
-        """Whether the normalisation is given, and not taken from data."""
-        return self.repflow.fix_stat_std > 0
+    def map_parts(self, change: Callable[[Any], Any]) -> DPA3:
+        """``change(self)``, or the descriptor as it is, where its normalisation is given and not taken from data."""
+        changed: DPA3 = self if self.repflow.fix_stat_std else change(self)
+        return changed
 
     @property
     def dim_out(self) -> int:
@@ -186,6 +203,7 @@ class DPA3:
         vectors = arrays.cast(table.vectors, self.precision)
         occupied = self._occupied(table)
         r = arrays.safe_norm(vectors, occupied)
+        occupied = xp.logical_and(occupied, r <= s.e_rcut)  # others may share the table
         switch = xp.where(occupied, self._switch(r, s.e_rcut_smth, s.e_rcut), xp.zeros_like(r))
         inverse = 1.0 / (r + self.env_protection)
         matrix = xp.concat([switch[..., None], vectors * (switch * inverse)[..., None]], axis=-1) * inverse[..., None]
@@ -198,15 +216,18 @@ class DPA3:
         angles = angular = inner = None
         if s.update_angle:
             angles, angular, inner = self._angles(vectors, r, occupied, table)
-        g = Geometry(table.index, weight, directed, angular, inner, table.slot_counts, table.exchange)
+        g = Geometry(table.index, weight, directed, angular, inner, _shells(table), table.exchange)
         return edges, angles, g
 
     def _angles(self, vectors: Array, r: Array, occupied: Array, table: Neighborhood) -> tuple[Array, Array, Array]:
         """What the angles of the inner shell begin with, their switch, and which slots have some."""
         xp = namespace(vectors, r)
         s = self.repflow
-        vectors, r, inner = (arrays.split(x, table.slot_counts, axis=1)[0] for x in (vectors, r, occupied))
+        vectors, r, inner = (arrays.split(x, _shells(table), axis=1)[0] for x in (vectors, r, occupied))
         inner = xp.logical_and(inner, r < s.a_rcut)
+        if len(table.slot_counts) == 1:
+            place = arrays.positions(table.slot_counts[0], like=table.index)
+            inner = xp.logical_and(inner, (place < int(s.a_sel))[None, :])
         switch = xp.where(inner, self._switch(r, s.a_rcut_smth, s.a_rcut), xp.zeros_like(r))
         unit = vectors / (r + 1e-6)[..., None]
         unit = xp.where(inner[..., None], unit, xp.zeros_like(unit))
@@ -249,7 +270,7 @@ class DPA3:
         xp = namespace(table.index)
         counts, blocks = [], []
         for part in arrays.split(table.index, table.slot_counts, axis=1):
-            place = xp.arange(arrays.shape(part)[1], dtype=part.dtype) + xp.zeros_like(part)
+            place = arrays.positions(arrays.shape(part)[1], like=part)[None, :] + xp.zeros_like(part)
             blocks.append(sum((count[:, None] for count in counts), place))
             counts.append(xp.sum(xp.astype(part >= 0, part.dtype), axis=1))
         return arrays.concat(blocks, axis=1)
@@ -371,6 +392,11 @@ class DPA3:
         )
 
 
+def _shells(table: Neighborhood) -> tuple[Any, ...]:
+    """Slots of the inner shell and of the rest; all in the inner one, where the table has no shells."""
+    return table.slot_counts if len(table.slot_counts) == 2 else (*table.slot_counts, 0)
+
+
 def _charge_spin(settings: DPA3Settings, precision: str) -> ChargeSpin:
     """A random embedding of charges and multiplicities."""
     width, trainable = settings.repflow.n_dim, settings.trainable
@@ -383,4 +409,4 @@ def _charge_spin(settings: DPA3Settings, precision: str) -> ChargeSpin:
         return TypeEmbedding(net, count, trainable=trainable, precision=precision)
 
     mix = plain_layer(2 * width, width, precision, trainable, child_seed(settings.seed, 5))
-    return ChargeSpin(table(_CHARGES, 3), table(_SPINS, 4), mix, settings.activation_function)
+    return ChargeSpin(table(CHARGES, 3), table(SPINS, 4), mix, settings.activation_function)

@@ -101,7 +101,7 @@ class Fitting:
 
     def _fparam(self, table: Neighborhood) -> Array:
         if table.fparam is not None:
-            return table.fparam
+            return table.fparam[:, : self.numb_fparam]  # charge and spin may follow
         if self.default_fparam is None:
             raise DataError(
                 f"The model needs {self.numb_fparam} frame parameters (fparam) and has no default; none were given."
