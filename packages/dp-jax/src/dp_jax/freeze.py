@@ -35,13 +35,13 @@ _PLATFORMS = ("cpu", "cuda")
 
 def exported(model: Any, inputs: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> export.Exported:
     """The graph of a model with JAX leaves, all sizes left open. Its arguments have the order of the inputs."""
-    rows, slots = ([f"{kind}{k}" for k in range(record["blocks"])] for kind in ("r", "s"))
+    rows, slots = ([name for name in inputs if name.startswith(kind)] for kind in ("rows_", "slots_"))
     n, k = " + ".join(rows), " + ".join(slots)
     shapes = {
         "vectors": f"{n}, {k}, 3", "index": f"{n}, {k}", "types": n, "neighbor_types": f"{n}, {k}", "frame": n,
         "fparam": f"frames, {record['numb_fparam']}", "aparam": f"{n}, {record['numb_aparam']}",
     }  # fmt: skip
-    shapes |= {f"rows_{i}": name for i, name in enumerate(rows)} | {f"slots_{i}": name for i, name in enumerate(slots)}
+    shapes |= {name: name for name in (*rows, *slots)}
     scope = export.SymbolicScope()
     arguments = [
         jax.ShapeDtypeStruct(export.symbolic_shape(f"({shapes[name]},)", scope=scope), x.dtype)
