@@ -214,7 +214,7 @@ WRONG = [
     # missing
     ("model", ..., "is required: the model"),
     ("model/descriptor", ..., "is required: "),
-    ("model/descriptor/type", ..., "is required; known: se_e2_a"),
+    ("model/descriptor/type", ..., "is required; known: dpa1, "),
     ("training/training_data", ..., "is required: the data that the model learns from"),
     ("training/training_data/systems", ..., "is required: data: folders"),
     ("training/numb_steps", ..., "is required: the length of the run in steps; or give numb_epoch"),
@@ -231,8 +231,8 @@ WRONG = [
     # types of sections
     ("model/type", "linear_ener", "model 'linear_ener' is not supported by this version of dp; see the manual page"),
     ("model/descriptor/type", "dpa2", "descriptor 'dpa2' is not supported by this version of dp; see the manual page"),
-    ("model/descriptor/type", "se_e2_b", "Unknown descriptor type 'se_e2_b'; did you mean 'se_e2_a'?"),
-    ("model/descriptor/type", 3, "is 3, expected the name of a descriptor: se_e2_a"),
+    ("model/descriptor/type", "se_e2_b", "Unknown descriptor type 'se_e2_b'; did you mean 'se_e2_"),
+    ("model/descriptor/type", 3, "is 3, expected the name of a descriptor: dpa1, "),
     ("model/fitting_net/type", "dipole", "fitting 'dipole' is not supported by this version of dp"),
     ("loss/type", "tensor", "loss 'tensor' is not supported by this version of dp"),
     ("learning_rate/type", "cosin", "Unknown schedule type 'cosin'; did you mean 'cosine'?"),

@@ -94,7 +94,8 @@ def test_description_for_programs_has_the_form_of_deepmd_kit():
     variants = arguments["model"]["sub_variants"]["type"]
     assert variants["default_tag"] == "standard"
     descriptor = variants["choice_dict"]["standard"]["sub_fields"]["descriptor"]["sub_variants"]["type"]
-    assert descriptor["choice_alias"] == {"se_a": "se_e2_a"}
+    aliases = {name: descriptor["choice_alias"][name] for name in ("se_a", "se_r", "se_at", "se_a_3be", "se_t")}
+    assert aliases == {"se_a": "se_e2_a", "se_r": "se_e2_r"} | dict.fromkeys(("se_at", "se_a_3be", "se_t"), "se_e3")
     assert descriptor["choice_dict"]["se_e2_a"]["sub_fields"]["rcut"]["default"] == 6.0
 
 

@@ -162,7 +162,6 @@ def test_other_spellings_of_version_0():
 @pytest.mark.parametrize(
     ("edits", "place", "reason"),
     [
-        ({"use_smooth": False}, "use_smooth", "descriptor 'loc_frame' is not supported by this version of dp"),
         ({"coord_norm": False}, "coord_norm", "only true is supported"),
         ({"type_fitting_net": True}, "type_fitting_net", "only false is supported"),
         ({"rcut_smth": ...}, "rcut_smth", "is required: where the smooth switch begins, below rcut"),
@@ -178,6 +177,16 @@ def test_errors_in_version_0_are_told_by_its_own_names(edits, place, reason):
     with pytest.raises(InputError) as error:
         schema.parse_input(edited(V0, **edits))
     assert any(str(p).startswith(f"{place}: {reason}") for p in error.value.problems)
+
+
+def test_local_frame_of_version_0():
+    smooth = ("filter_neuron", "filter_resnet_dt", "n_axis_neuron", "rcut_smth")
+    rule = [0, 1, 0, 0, 1, 1] * 2
+    document = edited(V0, use_smooth=False, sel_r=[4, 8], axis_rule=rule, **dict.fromkeys(smooth, ...))
+    settings = schema.parse_input(document)
+    expected = {"type": "loc_frame", "sel_a": [46, 92], "sel_r": [4, 8], "rcut": 6.0, "axis_rule": rule}
+    assert settings.model.descriptor.to_document() == expected
+    assert settings.model.fitting_net.seed == settings.training.seed == 1
 
 
 def test_only_smooth_keys_are_told_apart():

@@ -17,7 +17,17 @@ from dp_core.statistics.environment import environment_key
 from dp_core.statistics.stat_file import MARKER
 
 STATS = Path(__file__).parents[3] / "tests" / "golden" / "stats"
-CASES = ["se_e2_a_mol", "se_e2_a_water", "se_e2_a_exclude", "atom_ener", "fparam", "preset_bias"]
+CASES = [
+    "hybrid_mol",
+    "se_e2_r_mol",
+    "se_e3_mol",
+    "se_e2_a_mol",
+    "se_e2_a_water",
+    "se_e2_a_exclude",
+    "atom_ener",
+    "fparam",
+    "preset_bias",
+]
 FILES = ["stat_file", "stat_file.hdf5"]  # of the case se_e2_a_mol
 
 
@@ -64,7 +74,7 @@ def test_statistics(name):
 
 def test_key_of_the_environment():
     model, _ = load("se_e2_a_mol")
-    assert environment_key(model) == "7ee45815f6c3dd7cb8cc64b46393f6ee978e6746"
+    assert environment_key(model.descriptor, []) == "7ee45815f6c3dd7cb8cc64b46393f6ee978e6746"
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -96,7 +106,7 @@ def test_layout_is_that_of_the_other_program(tmp_path, suffix):
     file = StatFile(tmp_path / f"kept{suffix}", model.type_map)
     compute_statistics(model, sample_frames(systems, 5, 10), stat_file=file)
     theirs = StatFile(STATS / FILES[bool(suffix)], model.type_map)
-    key = environment_key(model)
+    key = environment_key(model.descriptor, [])
     names = ["bias_atom_energy", "std_atom_energy", "observed_type"]
     for name in [*names, *(f"{key}/{c}_{t}" for c in "ra" for t in range(3))]:
         mine, other = file.read(name), theirs.read(name)

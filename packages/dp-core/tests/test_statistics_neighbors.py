@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from dp_core.data import open_systems
-from dp_core.descriptors.se_e2_a import SeE2A
 from dp_core.errors import ConfigError, DataError
 from dp_core.neighbors import NeighborSpec, frame_neighbors
-from dp_core.statistics import NeighborStatistics, auto_sel, neighbor_statistics, update_sel, whole
+from dp_core.statistics import NeighborStatistics, auto_sel, counted_sel, neighbor_statistics, whole
 
 DATA = Path(__file__).parents[3] / "tests" / "golden" / "stats" / "data"
 
@@ -97,17 +96,15 @@ def test_unknown_words_for_sel(text):
         auto_sel(text, [1])
 
 
-def test_update_of_settings(caplog):
+def test_numbers_for_sel(caplog):
     found = NeighborStatistics(0.9, (38, 72), 6.0)
-    settings = SeE2A.Settings(sel="auto")
-    assert update_sel(settings, found).sel == [44, 80]
-    assert settings.sel == "auto"
-    enough = SeE2A.Settings(sel=[38, 72])
+    assert counted_sel("auto", found) == [44, 80]
+    enough, few = [38, 72], [40, 60]
     with caplog.at_level(logging.WARNING):
-        assert update_sel(enough, found) is enough
+        assert counted_sel(enough, found) is enough
     assert not caplog.records
-    few = SeE2A.Settings(sel=[40, 60])
     with caplog.at_level(logging.WARNING):
-        assert update_sel(few, found) is few
+        assert counted_sel(few, found, "descriptor/list/1/sel") is few
+    assert "descriptor/list/1/sel is [40, 60]" in caplog.text
     assert "[38, 72]" in caplog.text
     assert "[44, 80]" in caplog.text

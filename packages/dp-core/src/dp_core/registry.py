@@ -19,7 +19,10 @@ GROUP = "dp.plugins"
 _BUILTIN = {
     ("descriptor", "se_e2_a"): "dp_core.descriptors.se_e2_a:SeE2A",
     ("descriptor", "se_e2_r"): "dp_core.descriptors.se_e2_r:SeE2R",
+    ("descriptor", "loc_frame"): "dp_core.descriptors.loc_frame:LocalFrame",
+    ("descriptor", "hybrid"): "dp_core.descriptors.hybrid:Hybrid",
     ("descriptor", "se_e3"): "dp_core.descriptors.se_e3:SeE3",
+    ("descriptor", "dpa3"): "dp_core.descriptors.dpa3:DPA3",
     ("descriptor", "se_e3_tebd"): "dp_core.descriptors.se_e3_tebd:SeE3Tebd",
     ("descriptor", "dpa1"): "dp_core.descriptors.dpa1:DPA1",
     ("descriptor", "se_atten_v2"): "dp_core.descriptors.se_atten_v2:SeAttenV2",

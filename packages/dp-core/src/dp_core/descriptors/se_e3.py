@@ -82,12 +82,13 @@ def _half(e: Array) -> Array:
     They are the pairs (k, k + s) for s up to K/2, counted round the end: a table of regular shape, unlike a triangle.
     """
     xp = namespace(e)
-    count = arrays.shape(e)[1]
-    half = count // 2 + 1
-    k, s = arrays.positions(count, like=e)[:, None], arrays.positions(half, like=e)[None, :]
-    once = xp.logical_or(s == 0, 2 * s == count)
+    n, count, _ = arrays.shape(e)
+    k = arrays.positions(count, like=e)
+    slots = xp.sum(xp.ones_like(k))  # count as an array, which goes together with other arrays
+    k, s = k[:, None], arrays.positions(count // 2 + 1, like=e)[None, :]
+    once = xp.logical_or(s == 0, 2 * s == slots)
     times = xp.where(once, arrays.constant(1.0, like=e), arrays.constant(2.0, like=e))
-    place = xp.reshape(k * count + (k + s) % count, (-1,))
-    flat = xp.take(xp.reshape(e, (arrays.shape(e)[0], count * count)), place, axis=1)
-    times = xp.reshape(xp.broadcast_to(times, (count, half)), (-1,))
-    return xp.concat([flat[..., None], (flat * times)[..., None]], axis=-1)
+    place = xp.reshape(k * slots + (k + s) % slots, (-1,))
+    flat = xp.take(xp.reshape(e, (n, count * count)), place, axis=1)
+    weights = xp.reshape(xp.broadcast_to(times, (count, count // 2 + 1)), (-1,))
+    return xp.concat([flat[..., None], (flat * weights)[..., None]], axis=-1)

@@ -10,6 +10,7 @@ import pydantic
 
 from dp_core import arrays, registry
 from dp_core.arrays import namespace
+from dp_core.descriptors.protocol import neighbor_spec
 from dp_core.errors import ConfigError, nearest
 from dp_core.format.versions import check_version
 from dp_core.module import Array, buffer, module, replace
@@ -98,8 +99,7 @@ class StandardModel:
     @property
     def neighbor_spec(self) -> NeighborSpec:
         """The neighbours that the model sees."""
-        d = self.descriptor
-        return NeighborSpec(d.rcut, tuple(d.sel), d.by_type, len(self.type_map), frozenset(self.pair_exclude_types))
+        return neighbor_spec(self.descriptor, len(self.type_map), frozenset(self.pair_exclude_types))
 
     def eval_descriptor(self, table: Neighborhood) -> Array:
         """The descriptor of every atom: (n, dim_out)."""

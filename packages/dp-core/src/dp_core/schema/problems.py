@@ -162,12 +162,15 @@ def _places(key: str) -> list[str]:
     """The sections that have a key, old names included; without the type where all types have it."""
     from dp_core.schema.input import Input  # the tree begins there
 
-    every = [(where, section) for where, section in sections(Input) if where]
-    having = [where for where, section in every if key in section.model_fields or key in section.aliases()]
-    found = []
-    for name in dict.fromkeys(where.split(" (")[0] for where in having):
-        types = [where for where, _ in every if where.split(" (")[0] == name]
-        found += [name] if set(types) <= set(having) else [where for where in types if where in having]
+    kinds: dict[str, list[str]] = {}
+    having: dict[str, list[str]] = {}
+    for where, section in sections(Input):
+        head, _, rest = where.partition(" (")
+        kind, _, below = rest.partition(")")
+        kinds.setdefault(head + below, []).append(kind)
+        if key in section.model_fields or key in section.aliases():
+            having.setdefault(head + below, []).append(kind)
+    found = [name if kinds[name] == some else f"{name} ({', '.join(some)})" for name, some in having.items() if name]
     return [] if key == "type" else found
 
 

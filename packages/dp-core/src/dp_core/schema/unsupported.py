@@ -81,9 +81,8 @@ KEYS: dict[str, dict[str, tuple[Any, str]]] = {
 TYPES: dict[str, tuple[str, ...]] = {
     "model": ("dpa4", "DPA4", "SeZM", "sezm", "frozen", "pairtab", "pairwise_dprc", "linear_ener"),
     "descriptor": (
-        "loc_frame", "dpa4c", "DPA4C", "dpa4", "DPA4", "SeZM", "sezm", "se_e3", "se_at", "se_a_3be", "se_t", "se_a_tpe",
-        "se_a_ebd", "se_e2_r", "se_r", "hybrid", "se_atten", "dpa1", "se_e3_tebd", "se_atten_v2", "dpa2", "dpa3",
-        "se_a_ebd_v2", "se_a_tpe_v2", "se_a_mask",
+        "dpa4c", "DPA4C", "dpa4", "DPA4", "SeZM", "sezm", "se_a_tpe", "se_a_ebd",
+        "dpa2", "dpa3", "se_a_ebd_v2", "se_a_tpe_v2", "se_a_mask",
     ),
     "fitting": ("dpa4_ener", "sezm_ener", "dos", "population", "property", "polar", "dipole"),
     "loss": ("dens", "ener_spin", "dos", "population", "property", "tensor"),

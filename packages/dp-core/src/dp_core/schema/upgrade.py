@@ -16,6 +16,7 @@ Document = dict[str, Any]
 SECTIONS = ("model", "learning_rate", "loss", "training")
 _DESCRIPTOR = ("model", "descriptor")
 _FITTING = ("model", "fitting_net")
+_SEEDED = (_DESCRIPTOR, _FITTING, ("training",))
 
 #: Keys of version 0 that have another place now.
 V0_KEYS: dict[str, tuple[str, ...]] = {
@@ -113,7 +114,8 @@ def _from_v0(old: Document, journal: Journal) -> Document:
             journal.problem((key,), f"only {str(neutral).lower()} is supported")
     if "seed" in old:
         seed = old.pop("seed")
-        for place in ((*_DESCRIPTOR, "seed"), (*_FITTING, "seed"), ("training", "seed")):
+        random = _SEEDED[1:] if new["model"]["descriptor"]["type"] == "loc_frame" else _SEEDED
+        for place in ((*section, "seed") for section in random):
             _put(new, place, seed)
             journal.origin[place] = ("seed",)
     for key, value in old.items():

@@ -4,7 +4,7 @@ from dp_core.statistics.bias import BiasChange, assign_bias, bias_labels, change
 from dp_core.statistics.environment import environment_sums, with_environment
 from dp_core.statistics.least_squares import BiasFit, BiasSums
 from dp_core.statistics.model import compute_statistics, statistics_labels
-from dp_core.statistics.neighbors import NeighborStatistics, auto_sel, neighbor_statistics, update_sel
+from dp_core.statistics.neighbors import NeighborStatistics, auto_sel, counted_sel, neighbor_statistics
 from dp_core.statistics.sample import Progress, Sample, sample_frames, whole
 from dp_core.statistics.stat_file import StatFile
 
@@ -21,11 +21,11 @@ __all__ = [
     "bias_labels",
     "change_bias",
     "compute_statistics",
+    "counted_sel",
     "environment_sums",
     "neighbor_statistics",
     "sample_frames",
     "statistics_labels",
-    "update_sel",
     "whole",
     "with_environment",
 ]

@@ -5,18 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
 from dp_core.data import Label, System
 from dp_core.data.elements import COVALENT_RADII
+from dp_core.descriptors.protocol import map_parts, neighbor_spec, parts_of
 from dp_core.errors import ConfigError, DataError
 from dp_core.inputs import input_labels
 from dp_core.module import replace
 from dp_core.neighbors import named_neighbors
 from dp_core.statistics import bias, parameters
-from dp_core.statistics.environment import environment_key, environment_sums, with_environment
+from dp_core.statistics.environment import (
+    environment_key,
+    environment_sums,
+    loaded_sums,
+    stored_sums,
+    with_environment,
+)
 from dp_core.statistics.least_squares import BiasFit
 from dp_core.statistics.moments import Floats
 from dp_core.statistics.sample import Progress, Sample, silent
@@ -27,15 +35,18 @@ from dp_core.statistics.stat_file import StatFile
 class Statistics:
     """What is known of the data; parts that are not known are absent or None."""
 
-    environment: Floats | None = None  # (ntypes, 2, 3), see environment_sums
+    environment: dict[str, Floats] = field(default_factory=dict)  # by key, see environment_sums
     bias: BiasFit | None = None
     parameters: dict[str, Floats] = field(default_factory=dict)  # fparam, aparam: (numb, 3)
     observed: tuple[str, ...] | None = None
 
     def apply(self, model: Any, protection: float) -> Any:
         """The model with these statistics."""
-        if self.environment is not None:
-            model = replace(model, descriptor=with_environment(model.descriptor, self.environment))
+
+        def normalized(part: Any) -> Any:
+            return with_environment(part, self.environment[environment_key(part, model.pair_exclude_types)])
+
+        model = replace(model, descriptor=map_parts(model.descriptor, normalized))
         if self.bias is not None:
             model = bias.with_bias(model, self.bias.bias, self.bias.std)
         for name, sums in self.parameters.items():
@@ -85,9 +96,14 @@ def _parameter_names(model: Any) -> list[str]:
     return [name for name in parameters.NAMES if parameters.width(model.fitting, name)]
 
 
+def _parts(model: Any) -> dict[str, Any]:
+    """The parts of the descriptor that have statistics, by key; those of one key have the same."""
+    return {environment_key(part, model.pair_exclude_types): part for part in parts_of(model.descriptor)}
+
+
 def _missing(model: Any, known: Statistics) -> list[str]:
     """The parts that are not known, by the names of a statistics file."""
-    missing = [] if known.environment is not None else [environment_key(model)]
+    missing = [key for key in _parts(model) if key not in known.environment]
     missing += [] if known.bias else [f"bias_atom_{model.output.name}"]
     missing += [name for name in _parameter_names(model) if name not in known.parameters]
     return missing + ([] if known.observed is not None else ["observed_type"])
@@ -95,7 +111,7 @@ def _missing(model: Any, known: Statistics) -> list[str]:
 
 def _joined(known: Statistics, found: Statistics) -> Statistics:
     return Statistics(
-        found.environment if known.environment is None else known.environment,
+        found.environment | known.environment,
         known.bias or found.bias,
         found.parameters | known.parameters,
         found.observed if known.observed is None else known.observed,
@@ -108,23 +124,24 @@ def _gather(model: Any, sample: Sample, missing: Sequence[str], progress: Progre
         raise DataError("There is no frame to take statistics of: every training system is empty.")
     found = Statistics(observed=observed_types(sample.systems) if "observed_type" in missing else None)
     names = [name for name in _parameter_names(model) if name in missing]
-    environment = environment_key(model) in missing
+    parts = {key: part for key, part in _parts(model).items() if key in missing}
+    exclude = frozenset(model.pair_exclude_types)
     biased = bias.new_sums(model) if f"bias_atom_{model.output.name}" in missing else None
-    total = np.zeros((len(model.type_map), 2, 3))
-    if not (environment or biased or names):
+    if not (parts or biased or names):
         return found
     for done, frame in enumerate(sample.frames(statistics_labels(model)), start=1):
-        if environment:
-            where = sample.systems[frame.system].where(frame.index)
-            neighbors = named_neighbors(frame.coord, frame.box, frame.types, model.neighbor_spec, where)
-            total += environment_sums(model.descriptor, neighbors)
+        where = sample.systems[frame.system].where(frame.index)
+        for key, part in parts.items():
+            spec = neighbor_spec(part, len(model.type_map), exclude)
+            neighbors = named_neighbors(frame.coord, frame.box, frame.types, spec, where)
+            sums = environment_sums(part, neighbors)
+            found.environment[key] = sums + found.environment.get(key, np.zeros_like(sums))
         if biased:
             bias.add_labels(biased, model, frame)
         for name in names:
             more = parameters.parameter_sums(frame, name)
             found.parameters[name] = more + found.parameters.get(name, np.zeros_like(more))
         progress(done, len(sample))
-    found.environment = total if environment else None
     found.bias = bias.fitted(biased, model) if biased else None
     return found
 
@@ -134,14 +151,12 @@ def _gather(model: Any, sample: Sample, missing: Sequence[str], progress: Progre
 
 def _load(model: Any, file: StatFile) -> Statistics:
     """What the file has."""
-    name, key = model.output.name, environment_key(model)
+    name = model.output.name
     ntypes, size = len(model.type_map), model.out_bias.shape[-1]
-    columns = ("r", "a") if model.descriptor.davg.shape[-1] == 4 else ("r",)
-    sums = [[_read(file, f"{key}/{c}_{t}", (3,)) for c in columns] for t in range(ntypes)]
     known = Statistics()
-    if all(s is not None for pair in sums for s in pair):
-        known.environment = np.zeros((ntypes, 2, 3))
-        known.environment[:, : len(columns)] = np.array(sums)
+    for key, descriptor in _parts(model).items():
+        sums = loaded_sums(descriptor, partial(_read_below, file, key))
+        known.environment |= {} if sums is None else {key: sums}
     for part in _parameter_names(model):
         values = _read(file, part, (parameters.width(model.fitting, part), 3))
         if values is not None:
@@ -194,13 +209,16 @@ def _read(file: StatFile, name: str, shape: tuple[int, ...]) -> Floats | None:
     return value.astype(np.float64)
 
 
+def _read_below(file: StatFile, key: str, name: str, shape: tuple[int, ...]) -> Floats | None:
+    return _read(file, f"{key}/{name}", shape)
+
+
 def _entries(model: Any, found: Statistics) -> dict[str, np.ndarray]:
     """The arrays of the file for the parts that are known."""
     entries: dict[str, np.ndarray] = {}
-    if found.environment is not None:
-        key, angular = environment_key(model), model.descriptor.davg.shape[-1] == 4
-        for t, sums in enumerate(found.environment):
-            entries |= {f"{key}/r_{t}": sums[0]} | ({f"{key}/a_{t}": sums[1]} if angular else {})
+    for key, part in _parts(model).items():
+        if key in found.environment:
+            entries |= {f"{key}/{name}": sums for name, sums in stored_sums(part, found.environment[key]).items()}
     if found.bias:
         name = model.output.name
         entries |= {f"bias_atom_{name}": found.bias.bias, f"std_atom_{name}": found.bias.std}

@@ -16,7 +16,6 @@ from dp_core.data import Frame
 from dp_core.data.frame import Integers
 from dp_core.errors import ConfigError, DataError
 from dp_core.neighbors import refuse_crowd
-from dp_core.schema.section import Section
 from dp_core.statistics.sample import Progress, Sample, silent
 
 log = logging.getLogger("dp_core.statistics")
@@ -111,7 +110,7 @@ def _count(frame: Frame, rcut: float, ntypes: int, mixed: bool) -> tuple[float, 
     return float(distance[closest]), counts.reshape(-1, columns).max(axis=0), pair
 
 
-def auto_sel(text: str, most: Sequence[int]) -> list[int]:
+def auto_sel(text: str, most: Sequence[int], place: str = "descriptor/sel") -> list[int]:
     """The numbers that ``auto`` or ``auto:factor`` stands for: more than counted, rounded up to a multiple of 4.
 
     The factor is 1.1 unless given.
@@ -127,26 +126,25 @@ def auto_sel(text: str, most: Sequence[int]) -> list[int]:
     except ValueError:
         factor = 0.0
     if not factor >= 1.0:
-        raise ConfigError(f'descriptor/sel is {text!r}, expected numbers, "auto" or "auto:factor" with a factor ≥ 1.')
+        raise ConfigError(f'{place} is {text!r}, expected numbers, "auto" or "auto:factor" with a factor ≥ 1.')
     return [4 * ((int(count * factor) + 3) // 4) for count in most]
 
 
-def update_sel(settings: Section, statistics: NeighborStatistics) -> Section:
-    """The settings of a descriptor with numbers for ``sel``; a warning if given numbers are too small.
+def counted_sel(given: Any, statistics: NeighborStatistics, place: str = "descriptor/sel") -> Any:
+    """Numbers for ``sel``: those given, with a warning if they are too small, or what "auto" stands for.
 
-    The statistics must be those of its cutoff and of its kind: by type, or of all types.
+    The statistics must be those of its cutoff and of its kind: by type, or of all types. place: for messages.
     """
-    given: Any = settings.sel  # type: ignore[attr-defined]
     most = statistics.most
     if isinstance(given, str):
-        return settings.model_copy(update={"sel": auto_sel(given, most)})
+        return auto_sel(given, most, place)
     numbers = [given] if isinstance(given, int) else list(given)
     if len(most) == 1:
         numbers = [sum(numbers)]
     if any(n < m for n, m in zip(numbers, most)):
         log.warning(
-            "descriptor/sel is %s, but atoms of the data have up to %s neighbours within %g Å; the farthest are left "
+            "%s is %s, but atoms of the data have up to %s neighbours within %g Å; the farthest are left "
             'out. Set sel to at least %s (%s with some reserve), or to "auto".',
-            given, list(most), statistics.rcut, list(most), auto_sel("auto", most),
+            place, given, list(most), statistics.rcut, list(most), auto_sel("auto", most),
         )  # fmt: skip
-    return settings
+    return given

@@ -68,12 +68,12 @@ class FrameStore:
         return frame, neighbors
 
     def _check_sel(self, neighbors: FrameNeighbors, place: tuple[int, int]) -> None:
-        takes = np.array([*(self.spec.sel if self.spec.by_type else ()), sum(self.spec.sel)], np.int64)
-        wanted = neighbors.wanted[-len(takes) :]
-        told = np.maximum(takes, self._told) if len(self._told) else takes
-        if not (wanted > told).any():
+        if self.spec.types_alone:
             return
-        self._told = np.maximum(told, wanted)
+        told = np.maximum(self.spec.limits, self._told) if len(self._told) else self.spec.limits
+        if not (neighbors.wanted > told).any():
+            return
+        self._told = np.maximum(told, neighbors.wanted)
         need = self._told[:-1].tolist() if self.spec.by_type else int(self._told[-1])
         self._warn(
             f"{self.where(place)} has more neighbours within {self.spec.rcut:g} Å than sel {list(self.spec.sel)} "

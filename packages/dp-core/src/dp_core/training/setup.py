@@ -13,6 +13,7 @@ import numpy as np
 from dp_core import registry
 from dp_core.backend import CHECKPOINTS, Backend, Optimizer
 from dp_core.data import Sampler, System, open_systems
+from dp_core.descriptors.protocol import with_counted_sel
 from dp_core.errors import ConfigError, DataError
 from dp_core.inputs import input_labels
 from dp_core.losses import Loss
@@ -20,14 +21,15 @@ from dp_core.module import replace, tree_map
 from dp_core.schema import Input, Section
 from dp_core.schema.sections import DataSection, TrainingData
 from dp_core.statistics import (
+    NeighborStatistics,
     Sample,
     StatFile,
     bias_labels,
     change_bias,
     compute_statistics,
+    counted_sel,
     neighbor_statistics,
     sample_frames,
-    update_sel,
     whole,
 )
 from dp_core.statistics.sample import MOST_ATOMS
@@ -101,37 +103,65 @@ def init_model(settings: Section, type_map: Sequence[str]) -> Any:
 def count_neighbors(settings: Section, data: Data, *, skip: bool, reporter: Reporter) -> tuple[Section, float | None]:
     """The model's settings with ``sel`` as numbers, and the shortest distance in the data in Å (None if skipped)."""
     descriptor: Any = settings.descriptor  # type: ignore[attr-defined]
-    if skip:
-        if isinstance(descriptor.sel, str):
+    neighbors = None if skip else Neighbors(data, reporter)
+
+    def count(place: str, sel: Any, rcut: float, *, mixed: bool) -> Any:
+        if neighbors:
+            return neighbors.sel(f"model/descriptor/{place}", sel, rcut, mixed)
+        if isinstance(sel, str):
             raise ConfigError(
-                f"model/descriptor/sel is {descriptor.sel!r}: the neighbours in the data are to be counted, which "
+                f"model/descriptor/{place} is {sel!r}: the neighbours in the data are to be counted, which "
                 "--skip-neighbor-stat forbids. Give numbers for sel, or leave the option out."
             )
-        return settings, None
+        return sel
 
-    def progress(done: int, total: int) -> None:
-        reporter.progress("Neighbor statistics", done, total)
+    counted = settings.model_copy(update={"descriptor": with_counted_sel(descriptor, count)})
+    return counted, neighbors.shortest(descriptor.rcut) if neighbors else None
 
-    sample = even_sample(data.training, MOST_ATOMS)
-    by_type = registry.lookup("descriptor", descriptor.type).by_type
-    ntypes = len(data.type_map)
-    found = neighbor_statistics(sample, descriptor.rcut, ntypes, mixed=not by_type, progress=progress)
-    total = sum(s.nframes for s in data.training)
-    part = f" (in {len(sample)} of {total} frames)" if len(sample) < total else ""
-    sizes = " ".join(map(str, found.most))
-    reporter.notice(f"Neighbor statistics: training data with minimal neighbor distance: {found.min_distance:f}{part}")
-    reporter.notice(
-        f"Neighbor statistics: training data with maximum neighbor size: [{sizes}] (cutoff radius: {found.rcut:f})"
-    )
-    if found.min_distance < _SHORTEST:
-        reporter.warning(
-            f"The closest atoms of the training data are {found.min_distance:.3g} Å apart, closer than any bond. Are "
-            "the coordinates in nm? Lengths are in Å. Look at the data with: dp data check"
-        )
-    counted = update_sel(descriptor, found)
-    if counted is not descriptor:
-        reporter.notice(f"model/descriptor/sel {descriptor.sel!r} is {counted.sel}")  # type: ignore[attr-defined]
-    return settings.model_copy(update={"descriptor": counted}), found.min_distance
+
+class Neighbors:
+    """The neighbours in the training data, counted once for each cutoff."""
+
+    def __init__(self, data: Data, reporter: Reporter):
+        self._data, self._reporter = data, reporter
+        self._found: dict[tuple[float, bool], NeighborStatistics] = {}
+
+    def sel(self, place: str, sel: Any, rcut: float, mixed: bool) -> Any:
+        """The ``sel`` of an input file as numbers."""
+        counted = counted_sel(sel, self._within(rcut, mixed), place)
+        if counted is not sel:
+            self._reporter.notice(f"{place} {sel!r} is {counted}")
+        return counted
+
+    def shortest(self, rcut: float) -> float:
+        """The shortest distance, Å; rcut is where to look if nothing has been counted yet."""
+        if not self._found:
+            self._within(rcut, False)
+        return min(found.min_distance for found in self._found.values())
+
+    def _within(self, rcut: float, mixed: bool) -> NeighborStatistics:
+        if (rcut, mixed) not in self._found:
+            self._found[rcut, mixed] = self._count(rcut, mixed)
+        return self._found[rcut, mixed]
+
+    def _count(self, rcut: float, mixed: bool) -> NeighborStatistics:
+        def progress(done: int, total: int) -> None:
+            self._reporter.progress("Neighbor statistics", done, total)
+
+        sample = even_sample(self._data.training, MOST_ATOMS)
+        found = neighbor_statistics(sample, rcut, len(self._data.type_map), mixed=mixed, progress=progress)
+        total = sum(s.nframes for s in self._data.training)
+        part = f" (in {len(sample)} of {total} frames)" if len(sample) < total else ""
+        told = "Neighbor statistics: training data with"
+        self._reporter.notice(f"{told} minimal neighbor distance: {found.min_distance:f}{part}")
+        sizes = " ".join(map(str, found.most))
+        self._reporter.notice(f"{told} maximum neighbor size: [{sizes}] (cutoff radius: {found.rcut:f})")
+        if found.min_distance < _SHORTEST and not self._found:
+            self._reporter.warning(
+                f"The closest atoms of the training data are {found.min_distance:.3g} Å apart, closer than any bond. "
+                "Are the coordinates in nm? Lengths are in Å. Look at the data with: dp data check"
+            )
+        return found
 
 
 def even_sample(systems: Sequence[System], most_atoms: int) -> Sample:

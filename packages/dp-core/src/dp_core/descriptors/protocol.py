@@ -1,0 +1,67 @@
+"""What dp asks of a descriptor beside its values, answered for those that do not say it themselves.
+
+A plain descriptor sees the neighbours within one ``rcut`` and normalises one environment matrix by ``davg`` and
+``dstd``. One that has parts, or counts neighbours otherwise, has methods of the same names as the functions here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from dp_core import registry
+from dp_core.neighbors import NeighborSpec
+from dp_core.schema.section import Section
+
+
+class CountSel(Protocol):
+    """Numbers for a ``sel`` of an input file: those given if there are some, else counted in the training data."""
+
+    def __call__(self, place: str, sel: Any, rcut: float, *, mixed: bool) -> Any:
+        """place: the key below the section of the descriptor, for messages; mixed: one number for all types."""
+
+
+def neighbor_spec(descriptor: Any, ntypes: int, exclude: frozenset[tuple[int, int]]) -> NeighborSpec:
+    """The neighbours that a descriptor, or a part of it, sees. exclude: pairs of types left out."""
+    return NeighborSpec(
+        descriptor.rcut,
+        tuple(descriptor.sel),
+        descriptor.by_type,
+        ntypes,
+        exclude,
+        shells=getattr(descriptor, "shells", ()),
+        split=getattr(descriptor, "split", False),
+        types_alone=getattr(descriptor, "types_alone", False),
+        marks_first=getattr(descriptor, "marks_first", False),
+    )
+
+
+def map_parts(descriptor: Any, change: Callable[[Any], Any]) -> Any:
+    """The descriptor with ``change(part)`` for every part that has statistics of the training data.
+
+    A plain descriptor is its only part.
+    """
+    return descriptor.map_parts(change) if hasattr(descriptor, "map_parts") else change(descriptor)
+
+
+def parts_of(descriptor: Any) -> list[Any]:
+    """All parts that have statistics of the training data."""
+    found = []
+
+    def collect(part: Any) -> Any:
+        found.append(part)
+        return part
+
+    map_parts(descriptor, collect)
+    return found
+
+
+def with_counted_sel(settings: Any, count: CountSel) -> Section:
+    """The settings with what ``count`` gives for every ``sel``."""
+    if hasattr(settings, "with_counted_sel"):
+        counted: Section = settings.with_counted_sel(count)
+        return counted
+    by_type = registry.lookup("descriptor", settings.type).by_type
+    sel = count("sel", settings.sel, settings.rcut, mixed=not by_type)
+    changed: Section = settings if sel is settings.sel else settings.model_copy(update={"sel": sel})
+    return changed
