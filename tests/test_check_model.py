@@ -16,6 +16,10 @@ GOOD = [
     "se_e2_a_oneside",
     "se_e2_a_twoside",
     "se_e2_a_exclude_davg_zero",
+    "se_e2_r_exclude",
+    "se_e2_r_twoside",
+    "se_e3_resnet",
+    "hybrid_sea_ser",
     "act_relu_linear",
     "ener_fparam_aparam",
     "ener_atom_ener",
@@ -24,6 +28,10 @@ GOOD = [
     "sel_overflow_sea",
     "float32",
     "mixed_float32_float64",
+    "dpa3_charge_spin",
+    "dpa3_dynamic_sel",
+    "dpa3_no_angle",
+    "dpa3_options",
 ]
 
 
@@ -41,6 +49,19 @@ def test_a_discontinuity_of_the_format_is_found(golden):
     so that the energy jumps when one enters. The format defines it so."""
     report = check_model(golden("se_e2_a_exclude").path)
     assert [check.name for check in report.failures] == ["continuity at the cutoff"]
+
+
+def test_another_where_an_edge_gets_angles(golden):
+    """Without smooth_edge_update an edge without angles is updated by itself, one with angles by their sum, which is 0
+    at their cutoff. The format defines it so."""
+    report = check_model(golden("dpa3_small").path)
+    assert [check.name for check in report.failures] == ["continuity at the cutoff"]
+
+
+def test_what_local_frames_lack_is_found(golden):
+    """They have no switch, and know right from left."""
+    report = check_model(golden("loc_frame").path)
+    assert [check.name for check in report.failures] == ["reflection", "continuity at the cutoff"]
 
 
 @module

@@ -18,9 +18,13 @@ from dp_core.statistics.stat_file import MARKER
 
 STATS = Path(__file__).parents[3] / "tests" / "golden" / "stats"
 CASES = [
+    "dpa3_mol",
     "hybrid_mol",
     "se_e2_r_mol",
     "se_e3_mol",
+    "se_e3_tebd_mol",
+    "dpa1_mol",
+    "dpa1_water",
     "se_e2_a_mol",
     "se_e2_a_water",
     "se_e2_a_exclude",
@@ -63,7 +67,7 @@ def test_statistics(name):
     assert seen == [(k, len(sample)) for k in range(1, len(sample) + 1)]
     found = leaves(new)
     for path, expected in np.load(STATS / f"stat_{name}.npz").items():
-        value = found[path.replace("@variables.", "")]
+        value = found[path.replace("@variables.", "").replace("repflow_variable.", "")]
         np.testing.assert_allclose(
             value, expected, rtol=0, atol=1e-9 * max(np.abs(expected).max(), 1e-30), err_msg=path
         )

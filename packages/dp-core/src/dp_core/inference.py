@@ -160,9 +160,11 @@ class Predictor:
     ) -> Prediction:
         """Energies, forces and virials of frames of any sizes.
 
-        fparam: (frames, d); aparam: (all atoms, d), frame after frame; charge_spin: (frames, 2). ``pairs``, of ``neighbors.frame_pairs`` with a
-        skin, may be used again while no atom has moved more than half of that skin. A structure is anything with
-        ``coord``, ``box`` and ``types``. Raises DataError for inputs that do not fit the model.
+        fparam: (frames, d); aparam: (all atoms, d), frame after frame; charge_spin: (frames, 2). ``pairs``, of
+        ``neighbors.frame_pairs`` with a skin, may be used again while no atom has moved more than half of that skin. A
+        structure is anything with ``coord``, ``box`` and ``types``.
+
+        Raises DataError for inputs that do not fit the model.
         """
         structures = [_checked(s, f"structure {k}") for k, s in enumerate(structures)]
         natoms = [len(s.types) for s in structures]

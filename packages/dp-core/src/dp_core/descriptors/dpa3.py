@@ -248,7 +248,9 @@ class DPA3:
         if not self.exclude_types:
             return occupied
         seen = arrays.constant(pair_table(self.ntypes, self.exclude_types), like=self.davg)
-        center, neighbor = (xp.where(t < 0, xp.full_like(t, self.ntypes), t) for t in (table.types, table.neighbor_types))
+        center, neighbor = (
+            xp.where(t < 0, xp.full_like(t, self.ntypes), t) for t in (table.types, table.neighbor_types)
+        )
         pair = center[:, None] * (self.ntypes + 1) + neighbor
         return xp.logical_and(occupied, arrays.take(xp.reshape(seen, (-1,)), pair) > 0.5)
 
@@ -268,7 +270,8 @@ class DPA3:
     def _places(self, table: Neighborhood) -> Array:
         """The place of every slot in the order of distances, which does not know of shells: (n, K)."""
         xp = namespace(table.index)
-        counts, blocks = [], []
+        counts: list[Array] = []
+        blocks: list[Array] = []
         for part in arrays.split(table.index, table.slot_counts, axis=1):
             place = arrays.positions(arrays.shape(part)[1], like=part)[None, :] + xp.zeros_like(part)
             blocks.append(sum((count[:, None] for count in counts), place))
@@ -364,8 +367,8 @@ class DPA3:
         settings = RepflowSettings(**data["repflow_args"])
         variable, charge_spin = data["repflow_variable"], None
         if data.get("add_chg_spin_ebd"):
-            tables = (TypeEmbedding.deserialize(data[key]) for key in ("chg_embedding", "spin_embedding"))
-            charge_spin = ChargeSpin(*tables, Layer.deserialize(data["mix_cs_mlp"]), activation_function)
+            charge, spin = (TypeEmbedding.deserialize(data[key]) for key in ("chg_embedding", "spin_embedding"))
+            charge_spin = ChargeSpin(charge, spin, Layer.deserialize(data["mix_cs_mlp"]), activation_function)
         davg, dstd = variable["@variables"]["davg"], variable["@variables"]["dstd"]
         default = data.get("default_chg_spin")
         return cls(

@@ -165,7 +165,7 @@ class RepflowLayer:
     def __call__(
         self, nodes: Array, edges: Array, angles: Array | None, g: Geometry, *, last: bool
     ) -> tuple[Array, Array, Array | None]:
-        """The updated streams; after the ``last`` layer the angles, which nobody sees any more, are left as they are."""
+        """The updated streams; the ``last`` layer leaves the angles as they are, because nobody sees them any more."""
         rows = nodes if g.exchange is None else g.exchange(nodes)
         if self.settings.sequential_update:
             edges = self._combined(edges, [self._of_edges([self.edge_self], nodes, rows, edges, g)], self.e_residual)
@@ -313,12 +313,10 @@ class RepflowLayer:
         """The layer of a document; the settings are those of all layers."""
         data = check_version(data, "RepFlowLayer", (1, 2))
         stored = data.get("@variables", data)  # version 1 has them directly in the layer
-        return cls(
-            **{name: Layer.deserialize(data[key]) if data.get(key) else None for key, name in _LAYERS.items()},  # type: ignore[arg-type]
-            **{name: tuple(stored.get(name) or ()) for name in _RESIDUALS},
-            settings=settings,
-            activation_function=activation_function,
-        )
+        fields: dict[str, Any] = {name: tuple(stored.get(name) or ()) for name in _RESIDUALS}
+        for key, name in _LAYERS.items():
+            fields[name] = Layer.deserialize(data[key]) if data.get(key) else None
+        return cls(**fields, settings=settings, activation_function=activation_function)
 
 
 #: Layers by their key in a document.
