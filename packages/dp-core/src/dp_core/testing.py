@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from dp_core.backend import installed
+from dp_core.descriptors.protocol import parts_of
 from dp_core.errors import DpError
 from dp_core.inference import DeepPot
 from dp_core.model_file import load_model, save_model
@@ -146,6 +147,7 @@ def check_model(
     exact, smooth, numeric = (1e-3, 1e-3, 5e-2) if bench.single else (1e-8, 1e-5, 1e-6)
     checks: list[tuple[str, Callable[[_Bench], float], float]] = [
         ("rotation", _rotation, exact),
+        ("reflection", _reflection, exact),
         ("translation", _translation, exact),
         ("permutation", _permutation, exact),
         ("periodic images", _periodic_images, exact),
@@ -205,7 +207,7 @@ def _evaluate(dp: DeepPot, samples: Sequence[Sample]) -> list[_Result]:
     ]
 
 
-def _parameters(samples: Sequence[Sample]) -> dict[str, Floats]:
+def _parameters(samples: Sequence[Sample]) -> dict[str, Any]:
     """fparam (frames, d), aparam (atoms, d) and charge_spin (frames, 2), those that the model has."""
     given: dict[str, list[Floats]] = {}
     for sample in samples:
@@ -232,13 +234,21 @@ def _turned(result: _Result, q: Floats) -> _Result:
 
 
 def _rotation(b: _Bench) -> float:
+    return _transformation(b, 1.0)
+
+
+def _reflection(b: _Bench) -> float:
+    return _transformation(b, -1.0)
+
+
+def _transformation(b: _Bench, determinant: float) -> float:
     worst = 0.0
     for sample in (b.bulk, b.cluster):
-        q, _ = np.linalg.qr(b.random.normal(size=(3, 3)))
-        for matrix in (q, -q):  # one of the two is a reflection
-            box = None if sample.box is None else sample.box @ matrix.T
-            old, new = b(sample, sample._replace(coord=sample.coord @ matrix.T, box=box))
-            worst = max(worst, b.difference(_turned(old, matrix), new))
+        matrix, _ = np.linalg.qr(b.random.normal(size=(3, 3)))
+        matrix *= determinant * np.linalg.det(matrix)
+        box = None if sample.box is None else sample.box @ matrix.T
+        old, new = b(sample, sample._replace(coord=sample.coord @ matrix.T, box=box))
+        worst = max(worst, b.difference(_turned(old, matrix), new))
     return worst
 
 
@@ -283,8 +293,13 @@ def _supercell(b: _Bench) -> float:
 
 
 def _cutoff(b: _Bench) -> float:
-    """An atom crosses the cutoff of another that has a neighbour on the other side."""
-    rcut, sel = b.dp.get_rcut(), b.dp.get_sel()
+    """An atom crosses the cutoff of another that has a neighbour on the other side; or of a part, or of a shell."""
+    parts = {part.rcut for part in parts_of(b.dp.get_model().descriptor)}
+    return max(_crossing(b, radius) for radius in {b.dp.get_rcut(), *(r for r, _ in b.dp.neighbor_spec.shells), *parts})
+
+
+def _crossing(b: _Bench, rcut: float) -> float:
+    sel = b.dp.get_sel()
     types = np.unique(b.bulk.types)
     third = types[np.argmax([sel[t] if b.dp.neighbor_spec.by_type else 0 for t in types])]
     step = 1e-6

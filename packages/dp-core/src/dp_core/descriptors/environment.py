@@ -98,7 +98,7 @@ def with_all_slots(table: Neighborhood, sel: Sequence[int]) -> Neighborhood:
         for block, count in zip(arrays.split(x, table.slot_counts, axis=1), sel, strict=True):
             rest = (arrays.shape(x)[0], count, *arrays.shape(x)[2:])
             empty = xp.broadcast_to(arrays.constant(fill, like=x), rest)
-            blocks.append(xp.concat([block, empty], axis=1)[:, :count])
+            blocks.append(xp.concat([block, empty], axis=1)[:, :count, ...])
         return arrays.concat(blocks, axis=1)
 
     return replace(

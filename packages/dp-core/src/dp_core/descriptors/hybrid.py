@@ -31,9 +31,8 @@ class HybridSettings(Section):
     def _children(self) -> HybridSettings:
         if not self.list:
             raise wrong("list", "is empty; give at least one descriptor")
-        for k, child in enumerate(self.list):
-            if child.type == "hybrid":
-                raise wrong(f"list/{k}/type", "is hybrid; write its descriptors into this list instead")
+        if any(child.type == "hybrid" for child in self.list):
+            raise wrong("list", "has a hybrid in it; write the descriptors of that one into this list instead")
         return self
 
     @property

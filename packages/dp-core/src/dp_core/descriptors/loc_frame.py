@@ -260,8 +260,8 @@ def _axes(axes: tuple[Axis, Axis, Axis | None], x: Array) -> Array:
 def _unit(x: Array) -> Array:
     """Vectors of length 1, or 0 where there are none: (rows, 3)."""
     xp = namespace(x)
-    length = arrays.safe_norm(x, xp.sum(x * x, axis=-1) > 0)
-    return x / length[:, None]
+    there = xp.sum(x * x, axis=-1) > 0
+    return xp.where(there[:, None], x / arrays.safe_norm(x, there)[:, None], xp.zeros_like(x))  # no gradient of nothing
 
 
 def _cross(a: Array, b: Array) -> Array:
