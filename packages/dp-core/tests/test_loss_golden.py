@@ -17,7 +17,8 @@ from dp_core.training.batch import loss_function, make_batch, with_prefactors
 
 GOLDEN = Path(__file__).parents[3] / "tests" / "golden"
 TRAINING = GOLDEN / "training"
-CASES = {name: json.loads((TRAINING / f"{name}.json").read_text()) for name in ("train_se_e2_a", "train_fparam")}
+NAMES = ("train_se_e2_a", "train_fparam", "train_dpa1")
+CASES = {name: json.loads((TRAINING / f"{name}.json").read_text()) for name in NAMES}
 SETTINGS = [(name, s["id"]) for name, case in CASES.items() for s in case["settings"]]
 
 
@@ -45,7 +46,8 @@ def read_frames(name, labels, dropped=()):
             x.key: data[keys[x.key]][k].reshape(x.shape(natoms)) if x.key in found else np.zeros(x.shape(natoms))
             for x in labels
         }
-        frames.append(Frame(0, k, coord, data["box"][k].reshape(3, 3), data["atype"].astype(np.int64), values, found))
+        box = data["box"][k].reshape(3, 3) if "box" in data else None
+        frames.append(Frame(0, k, coord, box, data["atype"].astype(np.int64), values, found))
     return frames
 
 

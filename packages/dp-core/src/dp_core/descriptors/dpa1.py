@@ -141,7 +141,7 @@ class DPA1(Mixed):
         if self.degree_gain_raw is None:
             return slots.matrix, None
         xp = namespace(slots.matrix, self.degree_gain_raw)
-        r = arrays.safe_norm(slots.vectors, slots.valid > 0)[..., None] + self.env_protection
+        r = arrays.safe_norm(slots.vectors, slots.valid[..., 0] > 0)[..., None] + self.env_protection
         center = xp.maximum(table.types, xp.zeros_like(table.types))
         deviation = arrays.take(self.dstd[:, :, 0] if self.by_slot else self.dstd[:, :1, 0], center)[..., None]
         radial = slots.switch / (r * deviation)

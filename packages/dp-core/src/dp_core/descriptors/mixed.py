@@ -194,7 +194,7 @@ class Mixed:
         return self.embeddings_strip[()](xp.reshape(both, (count * count, 2 * width)))
 
     def change_type_map(self, type_map: Sequence[str], random: np.random.Generator) -> Any:
-        """The descriptor for other types: known ones keep what they have, new ones get random vectors and no statistics.
+        """The descriptor for other types: known ones keep what they have, new ones get random vectors.
 
         Raises ConfigError where that is impossible.
         """

@@ -1,19 +1,17 @@
-"""Attention among the neighbours of an atom, gated by directions (DPA-1; Zhang et al., npj Comput. Mater. 10 (2024) 94).
+"""Attention among the neighbours of an atom, gated by directions (DPA-1; Zhang et al., npj Comput. Mater. 10, 94).
 
 Where it is smooth, the logit of two neighbours is (c q·k + 20) S_j S_k − 20 with the switch S, and every empty slot of
-the format has the logit −20. All logits are kept 20 higher here, which changes nothing: an empty slot adds exp(0) = 1 to
-the denominator, so that their number is all one needs to know of them.
+the format has the logit −20. All logits are kept 20 higher here, which changes nothing: an empty slot adds exp(0) = 1
+to the denominator, so that their number is all one needs to know of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from dp_core import arrays
 from dp_core.arrays import namespace
 from dp_core.errors import FormatError
 from dp_core.format.versions import check_version
