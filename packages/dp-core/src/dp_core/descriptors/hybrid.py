@@ -201,14 +201,14 @@ def _kept(table: Neighborhood, keep: Array) -> Neighborhood:
     """The table with only some of its neighbours, the other slots empty. keep: (n, K) or (1, K) bool."""
     xp = namespace(table.vectors, keep)
 
-    def filled(x: Array, empty: int) -> Array:
-        return xp.where(keep, x, xp.full_like(x, empty))
+    def filled(x: Array) -> Array:
+        return xp.where(xp.logical_or(keep, x < 0), x, xp.full_like(x, -1))  # what empty slots tell stays
 
     return replace(
         table,
         vectors=xp.where(keep[..., None], table.vectors, xp.zeros_like(table.vectors)),
-        index=filled(table.index, -1),
-        neighbor_types=filled(table.neighbor_types, -1),
+        index=filled(table.index),
+        neighbor_types=filled(table.neighbor_types),
     )
 
 
