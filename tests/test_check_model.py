@@ -28,6 +28,14 @@ GOOD = [
     "sel_overflow_sea",
     "float32",
     "mixed_float32_float64",
+    "se_e3_tebd_concat",
+    "se_e3_tebd_strip",
+    "se_e3_tebd_strip_nosmooth",
+    "dpa1_attn0_oneside_exclude",
+    "dpa1_attn2_options",
+    "dpa1_attn2_strip_smooth",
+    "dpa1_strip_oneside",
+    "se_atten_v2",
     "dpa3_charge_spin",
     "dpa3_dynamic_sel",
     "dpa3_no_angle",
@@ -49,6 +57,21 @@ def test_a_discontinuity_of_the_format_is_found(golden):
     so that the energy jumps when one enters. The format defines it so."""
     report = check_model(golden("se_e2_a_exclude").path)
     assert [check.name for check in report.failures] == ["continuity at the cutoff"]
+
+
+@pytest.mark.parametrize("name", ["dpa1_econf", "sel_overflow_dpa1"])
+def test_another_of_attention_without_a_switch(golden, name):
+    """Without smooth_type_embedding a neighbour at the cutoff takes its full part in the attention."""
+    report = check_model(golden(name).path)
+    assert [check.name for check in report.failures] == ["continuity at the cutoff"]
+
+
+def test_an_energy_that_depends_on_the_first_atom_is_found(golden):
+    """With set_davg_zero false and types in the network of distances, empty slots have the type of the first atom of
+    the frame. The format defines it so."""
+    report = check_model(golden("dpa1_attn0_concat").path)
+    failed = {check.name for check in report.failures}
+    assert failed == {"permutation", "continuity at the cutoff", "isolated atoms", "virtual atoms"}
 
 
 def test_another_where_an_edge_gets_angles(golden):
