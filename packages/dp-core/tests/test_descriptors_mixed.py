@@ -284,6 +284,20 @@ def test_types_of_exclusions_must_exist():
         made(DPA1 | {"sel": "auto"})
 
 
+@pytest.mark.parametrize(
+    ("change", "warned"),
+    [
+        ({}, True),
+        ({"tebd_input_mode": "strip", "smooth_type_embedding": False}, True),
+        ({"tebd_input_mode": "strip"}, False),
+        ({"set_davg_zero": True}, False),
+    ],
+)
+def test_warning_of_an_order_of_atoms(caplog, change, warned):
+    made(DPA1 | change)
+    assert ("energies depend on the order of the atoms" in caplog.text) == warned
+
+
 def test_old_forms():
     strip = made(DPA1 | {"stripped_type_embedding": True})
     assert strip.embeddings_strip is not None

@@ -7,6 +7,7 @@ network serves all types, which are numbers that it takes; layers of attention t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -23,6 +24,8 @@ from dp_core.neighbors import Neighborhood
 from dp_core.nn.attention import NeighborAttention
 from dp_core.nn.networks import child_seed
 from dp_core.schema.section import Section, option
+
+log = logging.getLogger("dp_core.descriptors")
 
 
 class AttentionSettings(MixedSettings):
@@ -170,7 +173,13 @@ class DPA1(Mixed):
     @classmethod
     def init(cls, settings: DPA1Settings, type_map: Sequence[str]) -> DPA1:
         """Random networks and trivial statistics. ``sel`` must be numbers by now."""
-        return cls(**attention_fields(settings, type_map, strip=settings.strip, smooth=settings.smooth_type_embedding))
+        made = cls(**attention_fields(settings, type_map, strip=settings.strip, smooth=settings.smooth_type_embedding))
+        if made.marks_first:
+            log.warning(
+                "descriptor/set_davg_zero is false: empty slots then have the type of the first atom of a frame, as in "
+                "DeePMD-kit, and energies depend on the order of the atoms. Leave it out, or set it to true."
+            )
+        return made
 
     def serialize(self) -> dict[str, Any]:
         """The document of the descriptor."""
