@@ -23,10 +23,12 @@ def losses(function, w, b, v, x, with_value):
     return (slope * v).square().sum() + (y.sin().sum() if with_value else 0.0)
 
 
+@pytest.mark.parametrize("many", [0, 100])
 @pytest.mark.parametrize("with_value", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(5, 4), (2, 3, 4), (0, 4)])
-def test_gradients(shape, bias, with_value, monkeypatch):
+def test_gradients(shape, bias, with_value, many, monkeypatch):
+    monkeypatch.setattr("dp_torch.linear._MANY", many)
     torch.manual_seed(3)
     w, v, x = tensor(4, 4).requires_grad_(), tensor(*shape), tensor(*shape)
     b = tensor(4).requires_grad_() if bias else None

@@ -115,6 +115,24 @@ def sigmoid(x: Array) -> Array:
     return 0.5 * namespace(x).tanh(0.5 * x) + 0.5
 
 
+def silu(x: Array, threshold: float = math.inf) -> Array:
+    """x/(1+exp(−x)); above the threshold continued by a tanh of equal value and slope.
+
+    A native version may return None where it has nothing to gain.
+    """
+    xp = namespace(x)
+    native = _native(xp, "silu")
+    found = native(x, threshold) if native else None
+    if found is not None:
+        return found
+    y = x * sigmoid(x)
+    if threshold == math.inf:
+        return y
+    s = 1.0 / (1.0 + math.exp(-threshold))
+    value, slope = threshold * s, s + threshold * s * (1.0 - s)
+    return xp.where(x < threshold, y, xp.tanh(slope * (x - threshold)) + value)
+
+
 def softplus(x: Array) -> Array:
     """ln(1+exp(x)), without overflow."""
     xp = namespace(x)

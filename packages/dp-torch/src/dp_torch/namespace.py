@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dp_core import arrays
+from dp_torch.activation import silu
 from dp_torch.embedding import embedding_sum
 from dp_torch.linear import linear
 
@@ -23,5 +24,6 @@ arrays.provide(
     split=lambda x, counts, axis: torch.split(x, list(counts), axis),
     linear=linear,
     softplus=torch.nn.functional.softplus,
+    silu=silu,
     embedding_sum=embedding_sum,
 )

@@ -167,57 +167,52 @@ class RepflowLayer:
     ) -> tuple[Array, Array, Array | None]:
         """The updated streams; the ``last`` layer leaves the angles as they are, because nobody sees them any more."""
         rows = nodes if g.exchange is None else g.exchange(nodes)
+        updates = [self._of_edges(self.edge_self, nodes, rows, edges, g)]
         if self.settings.sequential_update:
-            edges = self._combined(edges, [self._of_edges([self.edge_self], nodes, rows, edges, g)], self.e_residual)
-            return self._sequential(nodes, rows, edges, angles, g)
-        width = self.settings.e_dim
-        both = self._of_edges([self.edge_self, self.node_edge], nodes, rows, edges, g)
-        updates = [both[..., :width]]
+            return self._sequential(nodes, rows, self._combined(edges, updates, self.e_residual), angles, g)
         if angles is not None:
-            layers = [self.edge_angle1] if last else [self.edge_angle1, self.angle_self]
-            of_angles = self._of_angles(layers, nodes, edges, angles, g)
-            updates.append(self._edges_of_angles(of_angles[..., :width], edges, g))
+            updates.append(self._edges_of_angles(nodes, edges, angles, g))
             if not last:
-                angles = self._combined(angles, [of_angles[..., width:]], self.a_residual)
-        nodes = self._nodes(nodes, rows, edges, both[..., width:], g)
-        return nodes, self._combined(edges, updates, self.e_residual), angles
+                angles = self._angles(nodes, edges, angles, g)
+        return self._nodes(nodes, rows, edges, g), self._combined(edges, updates, self.e_residual), angles
 
     def _sequential(
         self, nodes: Array, rows: Array, edges: Array, angles: Array | None, g: Geometry
     ) -> tuple[Array, Array, Array | None]:
         """Angles, edges and nodes, each with the new values of the others; the edges' own update is made."""
-        angles = self._combined(angles, [self._of_angles([self.angle_self], nodes, edges, angles, g)], self.a_residual)
-        of_angles = self._of_angles([self.edge_angle1], nodes, edges, angles, g)
-        edges = self._combined(edges, [self._edges_of_angles(of_angles, edges, g)], self.e_residual[1:])
-        messages = self._of_edges([self.node_edge], nodes, rows, edges, g)
-        return self._nodes(nodes, rows, edges, messages, g), edges, angles
+        angles = self._angles(nodes, edges, angles, g)
+        edges = self._combined(edges, [self._edges_of_angles(nodes, edges, angles, g)], self.e_residual[1:])
+        return self._nodes(nodes, rows, edges, g), edges, angles
 
-    def _of_edges(self, layers: Sequence[Any], nodes: Array, rows: Array, edges: Array, g: Geometry) -> Array:
-        """f(W [centre, neighbour, edge] + b) of some layers side by side: (n, K, widths)."""
-        w, b = _joined(layers)
-        n, n2 = self.settings.n_dim, 2 * self.settings.n_dim
-        own = arrays.linear(nodes, w[:n, :], b)[:, None, :]
+    def _of_edges(self, layer: Any, nodes: Array, rows: Array, edges: Array, g: Geometry) -> Array:
+        """f(W [centre, neighbour, edge] + b) of a layer: (n, K, width)."""
+        w, n, n2 = layer.w, self.settings.n_dim, 2 * self.settings.n_dim
+        own = arrays.linear(nodes, w[:n, :], layer.b)[:, None, :]
         theirs = arrays.neighbor_rows(arrays.linear(rows, w[n:n2, :], None), g.index)
         return self._f(arrays.linear(edges, w[n2:, :], None) + theirs + own)
 
-    def _of_angles(self, layers: Sequence[Any], nodes: Array, edges: Array, angles: Array | None, g: Geometry) -> Array:
-        """f(W [angle jk, centre, edge k, edge j] + b) of some layers side by side: (n, A, A, widths)."""
-        w, b = _joined(layers)
-        s = self.settings
+    def _of_angles(self, layer: Any, nodes: Array, edges: Array, angles: Array | None, g: Geometry) -> Array:
+        """f(W [angle jk, centre, edge k, edge j] + b) of a layer: (n, A, A, width)."""
+        w, s = layer.w, self.settings
         edges = arrays.split(edges, g.slot_counts, axis=1)[0]
         if self.compress_n is not None and self.compress_e is not None:
             nodes, edges = self.compress_n(nodes), self.compress_e(edges)
         elif s.a_compress_rate:
             nodes, edges = nodes[:, : s.n_angle], edges[:, :, : s.e_angle]
         start = s.a_dim + s.n_angle
-        own = arrays.linear(nodes, w[s.a_dim : start, :], b)[:, None, :]
+        own = arrays.linear(nodes, w[s.a_dim : start, :], layer.b)[:, None, :]
         of_k = arrays.linear(edges, w[start : start + s.e_angle, :], None)[:, None, :, :]
         of_j = (arrays.linear(edges, w[start + s.e_angle :, :], None) + own)[:, :, None, :]
         return self._f(arrays.linear(angles, w[: s.a_dim, :], None) + of_k + of_j)
 
-    def _edges_of_angles(self, messages: Array, edges: Array, g: Geometry) -> Array:
-        """The update of the edges from messages (n, A, A, e_dim) along their angles: (n, K, e_dim)."""
-        xp = namespace(messages, edges, g.angular)
+    def _angles(self, nodes: Array, edges: Array, angles: Array | None, g: Geometry) -> Array:
+        """The updated angles."""
+        return self._combined(angles, [self._of_angles(self.angle_self, nodes, edges, angles, g)], self.a_residual)
+
+    def _edges_of_angles(self, nodes: Array, edges: Array, angles: Array | None, g: Geometry) -> Array:
+        """The update of the edges from messages along their angles: (n, K, e_dim)."""
+        xp = namespace(nodes, edges, g.angular)
+        messages = self._of_angles(self.edge_angle1, nodes, edges, angles, g)
         total = (g.angular[:, None, None, :] @ messages)[:, :, 0, :] * g.angular[..., None]
         near, far = arrays.split(edges, g.slot_counts, axis=1)
         layer: Any = self.edge_angle2
@@ -227,10 +222,11 @@ class RepflowLayer:
         total = xp.where(g.inner[..., None], total, near)
         return self._f(layer(xp.concat([total, far], axis=1)))
 
-    def _nodes(self, nodes: Array, rows: Array, edges: Array, messages: Array, g: Geometry) -> Array:
-        """The updated nodes, from messages (n, K, n_dim·heads) along the edges."""
+    def _nodes(self, nodes: Array, rows: Array, edges: Array, g: Geometry) -> Array:
+        """The updated nodes."""
         xp = namespace(nodes, edges, g.weight)
         s = self.settings
+        messages = self._of_edges(self.node_edge, nodes, rows, edges, g)
         neighbors = arrays.neighbor_rows(rows, g.index)
         symmetric = [g.symmetric(x, s.axis_neuron) for x in (edges, neighbors)]
         total = (g.weight @ messages)[:, 0, :]
@@ -332,11 +328,6 @@ _LAYERS = {
     "a_compress_e_linear": "compress_e",
 }
 _RESIDUALS = ("n_residual", "e_residual", "a_residual")
-
-
-def _joined(layers: Sequence[Any]) -> tuple[Array, Array]:
-    """Weights and bias of layers of the same input, side by side."""
-    return arrays.concat([layer.w for layer in layers], axis=-1), arrays.concat([layer.b for layer in layers], axis=-1)
 
 
 def plain_layer(n_in: int, n_out: int, precision: str, trainable: bool, seed: Seed, *, bias: bool = True) -> Layer:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 from dp_core import arrays
 from dp_core.arrays import namespace
@@ -22,25 +21,8 @@ def _relu6(x: Array) -> Array:
     return xp.minimum(_relu(x), 6.0 * xp.ones_like(x))
 
 
-def _silu(x: Array) -> Array:
-    return x * arrays.sigmoid(x)
-
-
 def _linear(x: Array) -> Array:
     return x
-
-
-def _silut(threshold: float) -> Callable[[Array], Array]:
-    """silu below the threshold, continued by a tanh of equal value and slope above it."""
-    s = 1.0 / (1.0 + math.exp(-threshold))
-    value, slope = threshold * s, s + threshold * s * (1.0 - s)
-
-    def silut(x: Array) -> Array:
-        xp = namespace(x)
-        above = xp.tanh(slope * (x - threshold)) + value
-        return xp.where(x < threshold, _silu(x), above)
-
-    return silut
 
 
 _FUNCTIONS: dict[str, Callable[[Array], Array]] = {
@@ -51,7 +33,7 @@ _FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "sigmoid": arrays.sigmoid,
     "gelu": arrays.gelu,
     "gelu_tf": arrays.gelu,
-    "silu": _silu,
+    "silu": arrays.silu,
     "linear": _linear,
     "none": _linear,
 }
@@ -66,7 +48,7 @@ def activation(name: str) -> Callable[[Array], Array]:
     base, _, threshold = key.partition(":")
     if base in ("silut", "custom_silu"):
         try:
-            return _silut(float(threshold) if threshold else 3.0)
+            return partial(arrays.silu, threshold=float(threshold) if threshold else 3.0)
         except ValueError:
             raise ConfigError(
                 f"The threshold of the activation {name!r} is not a number; write for example 'silut:3.0'."
