@@ -18,6 +18,9 @@ from dp_core.module import replace
 #: The member of a frozen file, a zip archive or a folder, that holds its complete document.
 MEMBER = "model.dp"
 
+#: Suffixes of frozen files that are zip archives. (A .hlo of another program may be a document.)
+ARCHIVES = (".pth", ".pt2")
+
 #: Frozen graphs of TensorFlow, protobuf messages, hold the document and the record in fields of these numbers.
 GRAPH_SUFFIX = ".pb"
 DOCUMENT_FIELD, RECORD_FIELD = 70001, 70002
@@ -42,6 +45,8 @@ def read_model_document(path: str | Path) -> dict[str, Any]:
         return load_bytes(_zip_member(path))
     if path.suffix.lower() in CHECKPOINTS.values():
         return load_bytes(read_bytes(path), str(path))
+    if path.is_file() and path.suffix.lower() in ARCHIVES:
+        raise FormatError(f"{path} is damaged: it is not a whole frozen model. Copy or freeze it again.")
     return read_document(path)
 
 

@@ -48,8 +48,10 @@ class Checkpoint:
 
     @property
     def state(self) -> TrainState:
-        """What the optimizer continues from."""
-        return TrainState(trained_leaves(self.model), self.moments, self.updates)
+        """What the optimizer continues from. Files and frameworks sort names, so the moments are put in one order."""
+        params = trained_leaves(self.model)
+        moments = {name: {path: values[path] for path in params} for name, values in self.moments.items()}
+        return TrainState(params, moments, self.updates)
 
     def averaged(self) -> Checkpoint:
         """The model with the running average of its parameters, without a state to go on from."""
@@ -124,15 +126,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def find_checkpoint(name: str | Path, backend: str) -> Path:
     """The file that a user means: a file, a prefix (``model.ckpt``), or a folder with a file ``checkpoint``.
 
-    The suffix of the backend is tried first, then those of the others. Raises FormatError if there is none.
+    Of several files that a prefix may mean, the newest is taken: a training may have gone on on another backend. Raises
+    FormatError if there is none.
     """
     path = Path(name)
     if path.is_dir():
         path = _pointed(path)
     suffixes = dict.fromkeys((CHECKPOINTS.get(backend, ".dp"), *CHECKPOINTS.values()))
-    for candidate in (path, *(path.with_name(path.name + suffix) for suffix in suffixes)):
-        if candidate.is_file():
-            return candidate
+    if path.is_file():
+        return path
+    candidates = [path.with_name(path.name + suffix) for suffix in suffixes]
+    if found := [candidate for candidate in candidates if candidate.is_file()]:
+        return max(found, key=lambda file: file.stat().st_mtime_ns)
     there = sorted(p.name for p in path.parent.glob("*-*") if p.suffix in suffixes)
     known = f" There are: {', '.join(there)}." if there else " Give the name of a checkpoint."
     raise FormatError(f"There is no checkpoint {path}, with or without {', '.join(suffixes)}.{known}")

@@ -16,7 +16,7 @@ from dp_core.errors import ConfigError
 from dp_core.format import write_bytes
 from dp_core.losses import Loss
 from dp_core.losses.energy import EnergySettings
-from dp_core.model_file import load_model
+from dp_core.model_file import MEMBER, load_model
 from dp_core.module import leaves, trained_leaves
 from dp_core.module import replace as replace_fields
 from dp_core.schedules import build_schedule
@@ -155,7 +155,7 @@ class _Start:
 
     def _weights_file(self, name: str | Path) -> Path:
         path = self.folder / name
-        return path if path.is_file() else find_checkpoint(path, self.name)
+        return path if path.is_file() or (path / MEMBER).is_file() else find_checkpoint(path, self.name)
 
     def _files(self, fields: dict[str, Any]) -> list[Path]:
         """What the training will write."""
