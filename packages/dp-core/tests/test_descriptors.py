@@ -22,6 +22,13 @@ SE_E2_A = {"type": "se_e2_a", **COMMON, "axis_neuron": 2, "type_one_side": True}
 SE_E2_R = {"type": "se_e2_r", **COMMON, "rcut": 2.6}
 SE_E3 = {"type": "se_e3", **COMMON, "rcut": 2.8}
 DPA1 = {"type": "dpa1", **COMMON, "axis_neuron": 2, "attn": 4, "attn_layer": 1, "tebd_dim": 3, "set_davg_zero": False}
+DPA3 = {
+    "type": "dpa3",
+    "repflow": {
+        "n_dim": 4, "e_dim": 3, "a_dim": 4, "nlayers": 2, "axis_neuron": 2,
+        "e_rcut": 2.9, "e_rcut_smth": 1.0, "e_sel": 20, "a_rcut": 2.4, "a_rcut_smth": 1.0, "a_sel": 12,
+    },
+}  # fmt: skip
 LOC_FRAME = {"type": "loc_frame", "sel_a": [2, 3], "sel_r": [2, 0], "rcut": 3.0, "axis_rule": []}
 HYBRIDS = {
     "by type": {"type": "hybrid", "list": [SE_E2_A, SE_E2_R, SE_E3]},
@@ -116,13 +123,14 @@ FIXED = {"sel": [14, 14]}
 
 
 def test_a_hybrid_is_its_descriptors_side_by_side():
-    children = [SE_E2_A | FIXED, SE_E2_R | FIXED, DPA1 | {"sel": 20}, LOC_FRAME, SE_E3 | FIXED]
+    children = [SE_E2_A | FIXED, SE_E2_R | FIXED, DPA1 | {"sel": 20}, LOC_FRAME, DPA3, SE_E3 | FIXED]
     descriptor = made({"type": "hybrid", "list": children})
     coord, types = cluster()
     values, axes = values_of(descriptor, coord, types)
     alone = [values_of(child, coord, types) for child in descriptor.list]
     assert values.shape == (12, descriptor.dim_out)
     assert axes.shape == (12, descriptor.dim_emb, 3)
+    assert descriptor.message_passing
     np.testing.assert_allclose(values, np.concatenate([v for v, _ in alone], axis=1), rtol=1e-12, atol=1e-14)
     together = np.concatenate([a for _, a in alone if a is not None], axis=1)
     np.testing.assert_allclose(axes, together, rtol=1e-12, atol=1e-14)
