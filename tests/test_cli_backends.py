@@ -97,6 +97,7 @@ def kinds(tmp_path_factory):
     return folder
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize(("source", "target"), list(permutations(FILES, 2)))
 def test_every_kind_of_file_becomes_every_other(here, capsys, kinds, source, target):
     capsys.readouterr()
@@ -172,6 +173,7 @@ def curve():
 RING = list(zip(installed(), [*installed()[1:], installed()[0]], strict=True))
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize(("first", "second"), RING)
 def test_a_training_goes_on_elsewhere(here, first, second):
     """Six steps on one backend equal two on it, two on another with its moments, and two on the first again."""

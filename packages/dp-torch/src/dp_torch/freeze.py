@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tempfile
@@ -108,7 +109,10 @@ def _scripted(graph: fx.GraphModule) -> Any:
 
 
 def _write_pth(graph: fx.GraphModule, members: Mapping[str, bytes], path: Path) -> None:
-    torch.jit.save(_scripted(graph), str(path), _extra_files=dict(members))
+    # a full disk ends the process inside of torch.jit.save, so that writes to memory only
+    whole = io.BytesIO()
+    torch.jit.save(_scripted(graph), whole, _extra_files=dict(members))
+    path.write_bytes(whole.getvalue())
 
 
 def _write_pt2(graph: fx.GraphModule, inputs: Sequence[Tensor], members: Mapping[str, bytes], path: Path) -> None:
