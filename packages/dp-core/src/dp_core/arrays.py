@@ -59,7 +59,7 @@ def segment_sum(x: Array, segments: Array, count: Any) -> Array:
     if native:
         return native(x, segments, count)
     hot = segments[None, :] == xp.arange(count, dtype=segments.dtype)[:, None]
-    flat = xp.reshape(x, (shape(x)[0], -1))
+    flat = xp.reshape(x, (shape(x)[0], math.prod(shape(x)[1:])))
     return xp.reshape(xp.astype(hot, x.dtype) @ flat, (count, *shape(x)[1:]))
 
 
