@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dp_core import arrays
 from dp_core.arrays import namespace
 from dp_core.errors import FormatError
 from dp_core.format.versions import check_version
@@ -44,7 +45,8 @@ class LayerNorm:
         xp = namespace(x, self.w)
         centered = x - xp.mean(x, axis=-1, keepdims=True)
         variance = xp.mean(centered * centered, axis=-1, keepdims=True)
-        return centered / xp.sqrt(variance + self.eps) * self.w + self.b
+        # a product with few inverses has cheaper derivatives than a quotient, here and below
+        return centered * (1.0 / xp.sqrt(variance + self.eps)) * self.w + self.b
 
     @classmethod
     def init(cls, width: int, *, eps: float, trainable: bool, precision: str) -> LayerNorm:
@@ -97,22 +99,29 @@ class GatedAttention:
         weights in it, None for no angles.
         """
         xp = namespace(g, self.in_proj.w)
-        d = self.hidden
-        projected = self.in_proj(g)
-        query, key, value = projected[..., :d], projected[..., d : 2 * d], projected[..., 2 * d :]
-        if self.normalize:
-            query, key, value = _unit(query), _unit(key), _unit(value)
-        query = query * self.scale
+        # one product for each: slices of the small weights have cheaper derivatives than those of what they give
+        query, key, value = (self._projected(g, part) for part in range(3))
+        inverses = [_inverse_length(x) if self.normalize else 1.0 for x in (query, key, value)]
+        query = query * (inverses[0] * self.scale * weight if self.smooth else inverses[0] * self.scale)
         if self.smooth:
-            query = xp.concat([query * weight, _RAISED * weight], axis=-1)
-            key = xp.concat([key * weight, weight], axis=-1)
+            query = xp.concat([query, _RAISED * weight], axis=-1)
+            key = xp.concat([key * (inverses[1] * weight), weight], axis=-1)
+        elif self.normalize:
+            key = key * inverses[1]
+        value = value * (inverses[2] if gate is not None else inverses[2] * weight)
         logits = query @ xp.matrix_transpose(key)
         p, total = self._weights(logits, weight, valid, spare)
         if gate is None:
-            summed = (p @ (value * weight)) * weight
+            summed = (p @ value) * (weight / total)
         else:
-            summed = (p * gate) @ value
-        return self.norm(g + self.out_proj(summed / total))
+            summed = ((p * gate) @ value) * (1.0 / total)
+        return self.norm(g + self.out_proj(summed))
+
+    def _projected(self, g: Array, part: int) -> Array:
+        """Query, key or value: (n, K, width) -> (n, K, hidden)."""
+        columns = slice(part * self.hidden, (part + 1) * self.hidden)
+        b = self.in_proj.b
+        return arrays.linear(g, self.in_proj.w[:, columns], None if b is None else b[columns])
 
     def _weights(self, logits: Array, weight: Array, valid: Array, spare: Array) -> tuple[Array, Array]:
         """Numerators (n, K, K) and denominators (n, K, 1) of the softmax; those of invalid slots mean nothing."""
@@ -131,11 +140,11 @@ class GatedAttention:
         return self.norm(g if self.out_proj.b is None else g + self.out_proj.b)
 
 
-def _unit(x: Array) -> Array:
-    """x divided by the length of its last axis, or by 1e-12 where that is larger."""
+def _inverse_length(x: Array) -> Array:
+    """1/|x|, or 1e12 where that is smaller: (…, d) -> (…, 1)."""
     xp = namespace(x)
     squares = xp.sum(x * x, axis=-1, keepdims=True)
-    return x / xp.sqrt(xp.maximum(squares, 1e-24 * xp.ones_like(squares)))
+    return 1.0 / xp.sqrt(xp.maximum(squares, 1e-24 * xp.ones_like(squares)))
 
 
 @module
@@ -170,7 +179,7 @@ class NeighborAttention:
         spare = self.nnei - present if self.smooth else xp.where(present > 0, 0.0 * present, 1.0 + present)
         gate = None
         if self.dotr:
-            direction = _unit(vectors) * weight
+            direction = vectors * (_inverse_length(vectors) * weight)
             gate = direction @ xp.matrix_transpose(direction)
         for layer in self.layers:
             g = layer(g, weight, valid, spare, gate)
