@@ -287,6 +287,25 @@ def test_initial_weights():
     assert (model_of({"skip_stat": True, "fix_stat_std": 0.0}).descriptor.dstd == 0.3).all()
 
 
+def test_other_types():
+    """Known types keep what they have."""
+    model = model_of({}, exclude_types=[[0, 1]])
+    changed = model.descriptor.change_type_map(["N", "H", "O"], np.random.default_rng(1))
+    assert changed.exclude_types == ((2, 1),)
+    assert (changed.dstd == 0.3).all()
+    fitting = replace(model.fitting, ntypes=3, bias_atom_e=np.zeros((3, 1)))
+    new = replace(
+        model,
+        descriptor=changed,
+        fitting=fitting,
+        type_map=("N", "H", "O"),
+        out_bias=np.zeros((1, 3, 1)),
+        out_std=np.ones((1, 3, 1)),
+    )
+    found = DeepPot(new, "numpy").eval_descriptor(COORD, CELL, np.array([2, 1])[TYPES])
+    np.testing.assert_allclose(found, DeepPot(model, "numpy").eval_descriptor(COORD, CELL, TYPES), rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -15,6 +15,7 @@ import pydantic
 from dp_core import arrays
 from dp_core.arrays import namespace
 from dp_core.descriptors.environment import differ_between_slots, environment_document, pair_table, smooth_switch
+from dp_core.descriptors.mixed import with_types
 from dp_core.descriptors.protocol import CountSel
 from dp_core.descriptors.repflow import Geometry, RepflowLayer, RepflowSettings, plain_layer
 from dp_core.errors import ConfigError, DataError
@@ -277,6 +278,14 @@ class DPA3:
             blocks.append(sum((count[:, None] for count in counts), place))
             counts.append(xp.sum(xp.astype(part >= 0, part.dtype), axis=1))
         return arrays.concat(blocks, axis=1)
+
+    def change_type_map(self, type_map: Sequence[str], random: np.random.Generator) -> DPA3:
+        """The descriptor for other types: known ones keep what they have, new ones get random vectors.
+
+        Raises ConfigError where that is impossible.
+        """
+        changed: DPA3 = with_types(self, type_map, random, self.repflow.fix_stat_std or 1.0)
+        return changed
 
     @classmethod
     def init(cls, settings: DPA3Settings, type_map: Sequence[str]) -> DPA3:

@@ -198,21 +198,7 @@ class Mixed:
 
         Raises ConfigError where that is impossible.
         """
-        embedding = self.type_embedding.change_type_map(type_map, random)
-        old = embedding_names(self)
-        place = {old.index(name): k for k, name in enumerate(type_map) if name in old}
-        shape = (len(type_map), *self.davg.shape[1:])
-        davg, dstd = np.zeros(shape, self.davg.dtype), np.ones(shape, self.dstd.dtype)
-        for before, after in place.items():
-            davg[after], dstd[after] = self.davg[before], self.dstd[before]
-        return replace(
-            self,
-            type_embedding=embedding,
-            davg=davg,
-            dstd=dstd,
-            exclude_types=tuple((place[a], place[b]) for a, b in self.exclude_types if a in place and b in place),
-            type_map=tuple(type_map),
-        )
+        return with_types(self, type_map, random)
 
     def document(self, kind: str, version: int) -> dict[str, Any]:
         """The part of the document that all have."""
@@ -244,6 +230,25 @@ class Mixed:
             "@variables": {"davg": self.davg, "dstd": self.dstd},
             "trainable": self.trainable,
         } | strip
+
+
+def with_types(descriptor: Any, type_map: Sequence[str], random: np.random.Generator, std: float = 1.0) -> Any:
+    """A descriptor with a type embedding for other types; see ``Mixed.change_type_map``. std: dstd of new types."""
+    embedding = descriptor.type_embedding.change_type_map(type_map, random)
+    old = embedding_names(descriptor)
+    place = {old.index(name): k for k, name in enumerate(type_map) if name in old}
+    shape = (len(type_map), *descriptor.davg.shape[1:])
+    davg, dstd = np.zeros(shape, descriptor.davg.dtype), np.full(shape, std, descriptor.dstd.dtype)
+    for before, after in place.items():
+        davg[after], dstd[after] = descriptor.davg[before], descriptor.dstd[before]
+    return replace(
+        descriptor,
+        type_embedding=embedding,
+        davg=davg,
+        dstd=dstd,
+        exclude_types=tuple((place[a], place[b]) for a, b in descriptor.exclude_types if a in place and b in place),
+        type_map=tuple(type_map),
+    )
 
 
 def embedding_names(descriptor: Mixed) -> list[str]:
