@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -466,7 +467,7 @@ def build_batch(
     k = sum(slot_counts)
     flat = center * k + np.cumsum([0, *slot_counts])[slot_block] + slot
 
-    def filled(shape: tuple[int, ...], where: Ints, values: NDArray[np.generic], empty: int) -> NDArray[np.generic]:
+    def filled(shape: tuple[int, ...], where: Ints, values: NDArray[np.generic], empty: int) -> Any:
         out = np.full((int(np.prod(shape)), *values.shape[1:]), empty, values.dtype)
         out[where] = values
         return out.reshape(*shape, *values.shape[1:])
