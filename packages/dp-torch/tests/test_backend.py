@@ -15,7 +15,7 @@ import dp_torch
 from dp_core import arrays
 from dp_core.backend import get_backend
 from dp_core.errors import BackendError
-from dp_core.module import leaves, tree_map
+from dp_core.module import leaves, replace, tree_map
 from dp_core.outputs import evaluate_atoms
 from dp_torch.autodiff import gradient
 
@@ -46,6 +46,17 @@ def test_small_blocks_change_nothing(model, make_table, torch_backend, monkeypat
     monkeypatch.setattr("dp_torch.embedding.BLOCK", 50)
     for key, value in torch_backend.evaluator(model)(table).items():
         np.testing.assert_allclose(value, expected[key], rtol=0, atol=1e-13, err_msg=key)
+
+
+def test_neighbours_at_right_angles(stored, make_table, torch_backend, monkeypatch):
+    """Their products are 0 like those of empty slots, but not the derivatives of these."""
+    model = stored("se_e3")
+    table = make_table(model, *sizes(model))
+    axes = np.eye(3)[np.arange(table.vectors.shape[1]) % 3]
+    table = replace(table, vectors=np.linalg.norm(table.vectors, axis=-1, keepdims=True) * axes)
+    monkeypatch.setattr("dp_torch.embedding.BLOCK", 1)
+    found, expected = (b.evaluator(model)(table)["gradient"] for b in (torch_backend, get_backend("numpy")))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
 
 
 def test_single_precision_stays_single(stored, make_table, torch_backend):

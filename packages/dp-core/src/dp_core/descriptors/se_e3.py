@@ -19,6 +19,9 @@ from dp_core.module import Array, module
 from dp_core.neighbors import Neighborhood
 from dp_core.schema.section import option
 
+#: Nothing beside any product of neighbours, but not 0.
+_TINY = 1e-30
+
 
 class SeE3Settings(EnvironmentSettings):
     """Settings of se_e3 in an input file."""
@@ -45,18 +48,27 @@ class SeE3(ByType):
         """The descriptor (n, dim_out), and no equivariant part."""
         matrix, table = self.environment(table, 4)
         blocks = arrays.split(matrix[:, :, 1:], table.slot_counts, axis=1)
+        real = arrays.split(arrays.cast(table.neighbor_types >= 0, self.precision), table.slot_counts, axis=1)
         used = [t for t in range(self.ntypes) if self.sel[t]]
-        total = sum(self._pairs(blocks, a, b) / float(self.sel[a] * self.sel[b]) for b in used for a in used if a <= b)
+        total = sum(
+            self._pairs((blocks[a], real[a]), (blocks[b], real[b]), self.embeddings[(a, b)], same=a == b)
+            / float(self.sel[a] * self.sel[b])
+            for b in used
+            for a in used
+            if a <= b
+        )
         return arrays.cast(total, "float64"), None
 
-    def _pairs(self, blocks: Sequence[Array], a: int, b: int) -> Array:
-        """The sum of e·G(e) over the pairs of slots of types a and b: (n, width)."""
-        xp = namespace(blocks[a], blocks[b])
-        e = blocks[a] @ xp.matrix_transpose(blocks[b])
-        if a == b:
-            return arrays.embedding_sum(_half(e), self.embeddings[(a, b)])[:, 1, :]
+    def _pairs(self, first: tuple[Array, Array], second: tuple[Array, Array], net: Any, *, same: bool) -> Array:
+        """The sum of e·G(e) over the pairs of slots of two types, each (n, K, 3) and which are real, (n, K)."""
+        (x, of_x), (y, of_y) = first, second
+        xp = namespace(x, y)
+        # pairs at a right angle have e = 0 like empty ones, but a slope, which the sum may leave out for empty ones
+        e = x @ xp.matrix_transpose(y) + (_TINY * of_x)[:, :, None] * of_y[:, None, :]
+        if same:
+            return arrays.embedding_sum(_half(e), net)[:, 1, :]
         flat = xp.reshape(e, (arrays.shape(e)[0], arrays.shape(e)[1] * arrays.shape(e)[2], 1))
-        return arrays.embedding_sum(flat, self.embeddings[(a, b)])[:, 0, :]
+        return arrays.embedding_sum(flat, net)[:, 0, :]
 
     @classmethod
     def init(cls, settings: SeE3Settings, type_map: Sequence[str]) -> SeE3:
