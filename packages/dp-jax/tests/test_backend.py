@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import dp_jax
-from dp_core import arrays
+from dp_core import DeepPot, arrays
 from dp_core.backend import get_backend
 from dp_core.errors import BackendError
 from dp_core.module import leaves, replace, tree_map
@@ -65,6 +65,23 @@ def test_apply(model, make_table, jax_backend):
     table = make_table(model, [4, 3], [5, 5])
     found = jax_backend.apply(lambda m, t: m.eval_descriptor(t), model, table)
     np.testing.assert_allclose(found, model.eval_descriptor(table), rtol=0, atol=1e-13)
+
+
+def test_descriptors_are_compiled_once(model, jax_backend):
+    pot = DeepPot(model, backend="jax")
+    used = []
+    for x in (1.0, 1.1):
+        pot.eval_descriptor(np.array([[0.0, 0.0, 0.0, x, 0.0, 0.0]]), None, [0, 1])
+        used.append(jax_backend._applied[1])
+    assert used[0] is used[1]
+    assert used[0].count == 1
+
+
+def test_products_keep_their_precision():
+    code = "import jax; from dp_core.backend import get_backend; get_backend('jax'); "
+    shown = code + "print(jax.config.jax_default_matmul_precision)"
+    assert run_python(shown).stdout == "highest\n"
+    assert run_python(shown, JAX_DEFAULT_MATMUL_PRECISION="tensorfloat32").stdout == "tensorfloat32\n"
 
 
 def test_arrays_are_copies_of_known_types(jax_backend):

@@ -55,6 +55,10 @@ def test_single_precision_stays_single(stored, make_table, tf_backend):
     np.testing.assert_allclose(out["gradient"], expected["gradient"], rtol=0, atol=1e-6)
 
 
+def test_products_keep_their_precision(tf_backend):
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+
+
 def test_one_graph_for_all_sizes(tf_backend, model, make_table):
     made = []
     graph = Graph(lambda table: made.append(1) or arrays.shape(table.types)[0] + table.slot_counts[0])

@@ -21,11 +21,20 @@ from dp_core.backend import SUFFIXES, Backend, Evaluator, default_backend, get_b
 from dp_core.errors import BackendError, ConfigError, DataError
 from dp_core.inputs import check_charge_spin, dim_chg_spin, frame_default
 from dp_core.model_file import load_model, model_document
-from dp_core.module import is_array
-from dp_core.neighbors import Floats, Ints, NeighborSpec, PairList
+from dp_core.module import Array, is_array
+from dp_core.neighbors import Floats, Ints, Neighborhood, NeighborSpec, PairList
 from dp_core.prediction import Parameters, Prediction, Structure, hessian, predict, tables
 
 log = logging.getLogger(__name__)
+
+
+# named, because a backend that compiles knows a function again by its identity
+def _descriptor(model: Any, table: Neighborhood) -> Array:
+    return model.eval_descriptor(table)
+
+
+def _last_layer(model: Any, table: Neighborhood) -> Array:
+    return model.eval_fitting_last_layer(table)
 
 
 class Predictor:
@@ -187,7 +196,7 @@ class Predictor:
     ) -> NDArray[np.floating]:
         """The descriptor of every atom, (frames, atoms, width), in the NumPy type ``dtype``. Inputs as in ``eval``."""
         inputs = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type, charge_spin)
-        return self._features(lambda m, t: m.eval_descriptor(t), *inputs, dtype)
+        return self._features(_descriptor, *inputs, dtype)
 
     def eval_fitting_last_layer(
         self,
@@ -202,7 +211,7 @@ class Predictor:
     ) -> NDArray[np.floating]:
         """The values before the output layer of the fitting, (frames, atoms, width). Inputs as in ``eval``."""
         inputs = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type, charge_spin)
-        return self._features(lambda m, t: m.eval_fitting_last_layer(t), *inputs, dtype)
+        return self._features(_last_layer, *inputs, dtype)
 
     def close(self) -> None:
         """Free the model's memory on the backend; nothing can be evaluated afterwards."""

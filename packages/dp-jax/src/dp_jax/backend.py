@@ -46,6 +46,8 @@ class JaxBackend:
     def __init__(self) -> None:
         set_threads()
         jax.config.update("jax_enable_x64", True)
+        if jax.config.jax_default_matmul_precision is None:  # else graphics processors round float32 to TF32
+            jax.config.update("jax_default_matmul_precision", "highest")
         if os.environ.get("DEVICE", "").lower() == "cpu":
             jax.config.update("jax_platforms", "cpu")
         distributed.join()

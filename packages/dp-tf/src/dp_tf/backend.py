@@ -80,6 +80,7 @@ class TensorflowBackend:
             set_threads()
         except RuntimeError:  # a program that has used TensorFlow before has made its own choice
             pass
+        tf.config.experimental.enable_tensor_float_32_execution(False)  # products keep the precision of the model
         keep_memory()
         distributed.join()
 
