@@ -7,7 +7,7 @@ import pytest
 from autograd.extend import defvjp, primitive
 
 from dp_core.descriptors.dpa3 import DPA3
-from dp_core.errors import ConfigError, DataError
+from dp_core.errors import ConfigError, DataError, FormatError
 from dp_core.inference import DeepPot
 from dp_core.models.standard import StandardModel
 from dp_core.module import map_with_path, replace
@@ -323,6 +323,13 @@ def test_other_types():
 def test_contradictions(options, message):
     with pytest.raises(ConfigError, match=message):
         model_of(options)
+
+
+def test_unknown_options_of_a_document():
+    document = model_of({}).descriptor.serialize()
+    document["repflow_args"]["b_dim"] = 3
+    with pytest.raises(FormatError, match=r"repflow_args .*b_dim: Extra inputs are not permitted"):
+        DPA3.deserialize(document)
 
 
 def test_other_contradictions():

@@ -18,7 +18,7 @@ from dp_core.descriptors.environment import differ_between_slots, environment_do
 from dp_core.descriptors.mixed import with_types
 from dp_core.descriptors.protocol import CountSel
 from dp_core.descriptors.repflow import Geometry, RepflowLayer, RepflowSettings, plain_layer
-from dp_core.errors import ConfigError, DataError
+from dp_core.errors import ConfigError, DataError, FormatError
 from dp_core.format.versions import check_version
 from dp_core.inputs import CHARGES, SPINS, check_charge_spin
 from dp_core.module import Array, buffer, module
@@ -373,7 +373,13 @@ class DPA3:
         """The descriptor of a document."""
         data = check_version(data, "Descriptor", (1, 2))
         activation_function = data.get("activation_function", "silu")
-        settings = RepflowSettings(**data["repflow_args"])
+        try:
+            settings = RepflowSettings(**data["repflow_args"])
+        except pydantic.ValidationError as error:
+            reasons = "; ".join(f"{'/'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise FormatError(
+                f"repflow_args of the model cannot be used ({reasons}). Was it made by a newer program?"
+            ) from error
         variable, charge_spin = data["repflow_variable"], None
         if data.get("add_chg_spin_ebd"):
             charge, spin = (TypeEmbedding.deserialize(data[key]) for key in ("chg_embedding", "spin_embedding"))
