@@ -192,6 +192,14 @@ def test_damaged_and_foreign_files(frozen_file, jax_backend, tmp_path):
         half.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         with pytest.raises(FormatError, match=r"half\.hlo is damaged"):
             jax_backend.load(half)
+        with zipfile.ZipFile(path) as archive:
+            member = archive.getinfo("graph.export")
+        content = bytearray(path.read_bytes())
+        begin = member.header_offset + 30 + len(member.filename)
+        content[begin : begin + 40] = bytes(40 * [255])
+        half.write_bytes(content)
+        with pytest.raises(FormatError, match=r"half\.hlo is damaged"):
+            jax_backend.load(half)
 
 
 def test_without_tensorflow(model, freeze, monkeypatch, tmp_path):

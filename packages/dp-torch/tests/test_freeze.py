@@ -119,6 +119,14 @@ def test_default_parameters_are_filled_in(stored, freeze, make_table, torch_back
     np.testing.assert_allclose(evaluate(table)["energy"], torch_backend.evaluator(model)(table)["energy"], rtol=1e-12)
 
 
+def test_parameters_that_only_mark_atoms(model, freeze, make_table, torch_backend):
+    """They enter no graph, so that they need not be given."""
+    marked = replace(model, fitting=replace(model.fitting, numb_aparam=1, use_aparam_as_mask=True))
+    table = make_table(model, [5, 4], [3, 4])
+    found = torch_backend.load(freeze(marked))(table)["energy"]
+    np.testing.assert_allclose(found, torch_backend.evaluator(model)(table)["energy"], rtol=1e-12)
+
+
 def test_missing_parameters(stored, freeze, make_table, torch_backend):
     model = stored("ener_fparam_aparam")
     evaluate = torch_backend.load(freeze(model))
@@ -185,6 +193,12 @@ def test_damaged_and_foreign_files(model, freeze, torch_backend, tmp_path):
     def foreign(name, content):
         return None if name == "capabilities.json" else content
 
+    def listed(name, content):
+        return b"[]" if name == "capabilities.json" else content
+
+    def empty(name, content):
+        return b'{"version": 1}' if name == "capabilities.json" else content
+
     def broken(name, content):
         return content[: len(content) // 2] if name == "data.pkl" else content
 
@@ -198,6 +212,8 @@ def test_damaged_and_foreign_files(model, freeze, torch_backend, tmp_path):
         (tmp_path / "absent.pth", "absent.pth cannot be read"),
         (rewritten(path, newer), "version 99 .* reads up to 1"),
         (rewritten(path, foreign), "was not written by dp"),
+        (rewritten(path, listed), "record is unreadable"),
+        (rewritten(path, empty), "record is unreadable"),
         (rewritten(path, broken), "does not load"),
     ]:
         with pytest.raises(FormatError, match=message):

@@ -22,13 +22,15 @@ record, ``mask`` and ``gradient`` last.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dp_core import arrays
-from dp_core.errors import DataError
+from dp_core.errors import BackendError, DataError, FormatError
 from dp_core.inputs import dim_chg_spin, frame_default, frame_width
 from dp_core.module import Array, replace, trained_leaves
 from dp_core.neighbors import Neighborhood
@@ -37,6 +39,7 @@ from dp_core.outputs import Gradient, evaluate_atoms
 #: The member of a frozen file that holds the record, as JSON.
 RECORD = "capabilities.json"
 
+_NEWEST = 1  # version of the record that this program understands
 _FIXED = ("vectors", "index", "types", "neighbor_types", "frame", "fparam", "aparam")
 
 
@@ -46,7 +49,7 @@ def capabilities(model: Any) -> dict[str, Any]:
     size, default = max(1, int(np.prod(output.shape))), frame_default(model)
     blocks = [f"rows_{k}" for k in range(spec.blocks)] + [f"slots_{k}" for k in range(spec.slot_blocks)]
     return {
-        "version": 1,
+        "version": _NEWEST,
         "type_map": list(model.type_map),
         "rcut": spec.rcut,
         "sel": list(spec.sel),
@@ -60,7 +63,7 @@ def capabilities(model: Any) -> dict[str, Any]:
         "precision": min((str(leaf.dtype) for leaf in trained_leaves(model).values()), default="float64"),
         "numb_fparam": frame_width(model),
         "dim_chg_spin": dim_chg_spin(model),
-        "numb_aparam": fitting.numb_aparam,
+        "numb_aparam": 0 if fitting.use_aparam_as_mask else fitting.numb_aparam,
         "default_fparam": list(default) if default else None,
         "inputs": [*_FIXED, *blocks],
         "outputs": [
@@ -75,6 +78,35 @@ def capabilities(model: Any) -> dict[str, Any]:
             {"name": "gradient", "shape": ["n", "K", 3], "unit": "eV/Å", "reducible": False, "differentiable": False},
         ],
     }
+
+
+def read_record(text: bytes, path: Path, package: str) -> dict[str, Any]:
+    """The record of the frozen file ``path``, read by ``package``. Raises FormatError if it is damaged or too new."""
+    try:
+        record: dict[str, Any] = json.loads(text)
+        version = int(record["version"])
+        if version <= _NEWEST:
+            for key in ("inputs", "outputs", "numb_fparam", "numb_aparam", "default_fparam", "message_passing"):
+                record[key]
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"{path} is damaged: its record is unreadable ({error}). Copy or freeze it again.") from error
+    if version > _NEWEST:
+        raise FormatError(
+            f"{path} has version {version} of the frozen format, and this {package} reads up to {_NEWEST}. "
+            f"Update it: pip install --upgrade {package}"
+        )
+    return record
+
+
+def check_agrees(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
+    """Raise BackendError if a frozen graph gives other outputs than the model that it was made of."""
+    for name, values in found.items():
+        wanted = expected[name]
+        if values.shape != wanted.shape or not np.allclose(values, wanted, rtol=1e-4, atol=1e-5):
+            raise BackendError(
+                f"The frozen graph gives another {name!r} than the model, so no file was written. Please report the "
+                "model to the authors of dp; meanwhile freeze it to another suffix, or use the .dp file."
+            )
 
 
 def graph(model: Any, gradient: Gradient) -> Callable[..., tuple[Array, ...]]:
@@ -108,7 +140,7 @@ def graph_inputs(table: Neighborhood, record: dict[str, Any]) -> dict[str, np.nd
         if not record[f"numb_{key}"]:
             inputs[key] = np.zeros((count, 0))
         elif inputs[key] is None:
-            default = record.get(f"default_{key}")
+            default = record["default_fparam"] if key == "fparam" else None
             if default is None:
                 raise DataError(f"The model needs {record[f'numb_{key}']} numbers of {key}; none were given.")
             inputs[key] = np.tile(np.asarray(default, np.float64), (count, 1))

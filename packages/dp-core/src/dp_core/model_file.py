@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +52,25 @@ def read_model_document(path: str | Path) -> dict[str, Any]:
 
 
 def _zip_member(path: Path) -> bytes:
+    found = archive_members(path, MEMBER)
+    if MEMBER not in found:
+        raise FormatError(
+            f"{path} is an archive without a {MEMBER}: it was not written by dp. "
+            "Convert it with the program that made it to .dp, which dp reads."
+        )
+    return found[MEMBER]
+
+
+def archive_members(path: Path, *names: str) -> dict[str, bytes]:
+    """The content of members of a zip archive, in whatever folders they are. Raises FormatError."""
     try:
         with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                if name.rsplit("/", 1)[-1] == MEMBER:
-                    return archive.read(name)
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+            places = {place.rsplit("/", 1)[-1]: place for place in archive.namelist()}
+            return {name: archive.read(places[name]) for name in names if name in places}
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {error}. Check the path.") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise FormatError(f"{path} is damaged: {error}. Copy or freeze it again.") from error
-    raise FormatError(
-        f"{path} is an archive without a {MEMBER}: it was not written by dp. "
-        "Convert it with the program that made it to .dp, which dp reads."
-    )
 
 
 def graph_field(path: Path, number: int) -> bytes:

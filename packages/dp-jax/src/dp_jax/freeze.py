@@ -18,9 +18,10 @@ from jax import export
 
 from dp_core import frozen
 from dp_core.backend import Evaluator
-from dp_core.errors import BackendError, FormatError
+from dp_core.errors import FormatError
+from dp_core.format import read_bytes
 from dp_core.frozen import graph
-from dp_core.model_file import MEMBER
+from dp_core.model_file import MEMBER, archive_members
 from dp_core.module import replace, tree_map
 from dp_core.neighbors import Neighborhood
 from dp_jax import sizes
@@ -28,7 +29,6 @@ from dp_jax.compiled import Compiled
 from dp_jax.namespace import gradient
 from dp_jax.savedmodel import import_tensorflow, write_graph
 
-_NEWEST = 1  # version of the record that this program understands
 _GRAPH = "graph.export"  # the member that holds what jax.export wrote
 _PLATFORMS = ("cpu", "cuda")
 
@@ -80,7 +80,8 @@ def freeze(
             with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
                 for name, content in members.items():
                     archive.writestr(name, content)
-        _check(load(made), reference, frozen.smaller_table(sample))
+        table = frozen.smaller_table(sample)  # of sizes that the graph was not traced with
+        frozen.check_agrees(load(made)(table), reference(table))
         _replace(made, path)
 
 
@@ -93,18 +94,6 @@ def _replace(made: Path, path: Path) -> None:
         shutil.rmtree(old)
     else:
         os.replace(made, path)
-
-
-def _check(evaluate: Evaluator, reference: Evaluator, table: Neighborhood) -> None:
-    """Compare the frozen graph with the model on a table of sizes that it was not traced with."""
-    expected = reference(table)
-    for name, values in evaluate(table).items():
-        wanted = expected[name]
-        if values.shape != wanted.shape or not np.allclose(values, wanted, rtol=1e-4, atol=1e-5):
-            raise BackendError(
-                f"The frozen graph gives another {name!r} than the model, so no file was written. Please report the "
-                "model to the authors of dp; meanwhile freeze it to another suffix, or use the .dp file."
-            )
 
 
 def load(path: Path) -> Evaluator:
@@ -140,27 +129,13 @@ def load(path: Path) -> Evaluator:
 
 def _members(path: Path) -> tuple[dict[str, Any], bytes]:
     """The record and the graph in a frozen file."""
-    try:
-        if path.is_dir():
-            found = {p.name: p.read_bytes() for p in path.iterdir() if p.name in (frozen.RECORD, _GRAPH)}
-        else:
-            with zipfile.ZipFile(path) as archive:
-                found = {name: archive.read(name) for name in archive.namelist() if name in (frozen.RECORD, _GRAPH)}
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error}. Check the path.") from error
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise FormatError(f"{path} is damaged: {error}. Copy or freeze it again.") from error
-    if frozen.RECORD not in found or _GRAPH not in found:
+    names = (frozen.RECORD, _GRAPH)
+    if path.is_dir():
+        found = {name: read_bytes(path / name) for name in names if (path / name).is_file()}
+    else:
+        found = archive_members(path, *names)
+    if len(found) < len(names):
         raise FormatError(
             f"{path} was not written by dp. Convert it to .dp with the program that wrote it; dp can freeze that."
         )
-    try:
-        record: dict[str, Any] = json.loads(found[frozen.RECORD])
-    except ValueError as error:
-        raise FormatError(f"{path} is damaged: its record is no JSON: {error}. Copy or freeze it again.") from error
-    if record["version"] > _NEWEST:
-        raise FormatError(
-            f"{path} has version {record['version']} of the frozen format, and this dp-jax reads up to {_NEWEST}. "
-            "Update it: pip install --upgrade dp-jax"
-        )
-    return record, found[_GRAPH]
+    return frozen.read_record(found[frozen.RECORD], path, "dp-jax"), found[_GRAPH]

@@ -29,7 +29,6 @@ from dp_tf.graphs import to_tensor
 
 Evaluate = Callable[[Neighborhood], dict[str, np.ndarray]]
 
-_NEWEST = 1  # version of the record that this program understands
 _SIGNATURE = "serving_default"
 _ERRORS = (tf.errors.OpError, DecodeError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
 
@@ -98,7 +97,9 @@ def freeze(model: Any, document: bytes, path: Path) -> None:
             _write_graph(graph, document, text, made)
         else:
             _write_saved_model(graph, record, {MEMBER: document, frozen.RECORD: text}, made)
-        _check(load(made), tree, frozen.smaller_table(sample))
+        table = frozen.smaller_table(sample)  # of sizes that the graph was not traced with
+        expected = evaluate_atoms(tree, tree_map(to_tensor, table), gradient)
+        frozen.check_agrees(load(made)(table), {name: x.numpy() for name, x in expected.items()})
         if path.is_dir() and made.is_dir():
             os.replace(path, Path(folder) / "before")
         os.replace(made, path)
@@ -126,18 +127,6 @@ def _write_saved_model(graph: Any, record: dict[str, Any], members: dict[str, by
         tf.saved_model.save(module, str(path), signatures={_SIGNATURE: module.evaluate})
     for name, content in members.items():
         write_bytes(path / name, content)
-
-
-def _check(evaluate: Evaluate, model: Any, table: Neighborhood) -> None:
-    """Compare the frozen graph with the model on a table of sizes that it was not traced with."""
-    expected = evaluate_atoms(model, tree_map(to_tensor, table), gradient)
-    for name, values in evaluate(table).items():
-        wanted = expected[name].numpy()
-        if values.shape != wanted.shape or not np.allclose(values, wanted, rtol=1e-4, atol=1e-5):
-            raise BackendError(
-                f"The frozen graph gives another {name!r} than the model, so no file was written. Please report the "
-                "model to the authors of dp; meanwhile freeze it to another suffix, or use the .dp file."
-            )
 
 
 def load(path: Path) -> Evaluate:
@@ -174,14 +163,4 @@ def _record(path: Path) -> dict[str, Any]:
         text = graph_field(path, RECORD_FIELD)
     else:
         raise FormatError(f"{path} is no folder, so it is no SavedModel. Check the path.")
-    try:
-        record: dict[str, Any] = json.loads(text)
-        version = int(record["version"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise FormatError(f"{path} is damaged: its record is unreadable ({error}). Copy or freeze it again.") from error
-    if version > _NEWEST:
-        raise FormatError(
-            f"{path} has version {version} of the frozen format, and this dp-tf reads up to {_NEWEST}. "
-            "Update it: pip install --upgrade dp-tf"
-        )
-    return record
+    return frozen.read_record(text, path, "dp-tf")

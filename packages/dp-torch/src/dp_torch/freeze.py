@@ -18,15 +18,14 @@ import torch
 from torch import Tensor, fx
 
 from dp_core import frozen
-from dp_core.errors import BackendError, FormatError
-from dp_core.model_file import MEMBER
+from dp_core.errors import FormatError
+from dp_core.model_file import MEMBER, archive_members
 from dp_core.module import replace, tree_map
 from dp_core.neighbors import Neighborhood
 from dp_core.outputs import evaluate_atoms
 from dp_torch.autodiff import gradient
 from dp_torch.compiled import require_compiler
 
-_NEWEST = 1  # version of the record that this program understands
 _SLOTS = 6000  # slots of a table that are evaluated together on a CPU
 
 
@@ -145,26 +144,11 @@ def freeze(model: Any, document: bytes, path: Path, to_tensor: Callable[[np.ndar
             _write_pt2(graph, list(inputs.values()), members, made)
         else:
             _write_pth(graph, members, made)
-        _check(load(made, to_tensor), tree, frozen.smaller_table(sample), to_tensor)
+        table = frozen.smaller_table(sample)  # of sizes that the graph was not traced with
+        with torch.no_grad():
+            expected = evaluate_atoms(tree, tree_map(to_tensor, table), gradient)
+        frozen.check_agrees(load(made, to_tensor)(table), {name: x.cpu().numpy() for name, x in expected.items()})
         os.replace(made, path)
-
-
-def _check(
-    evaluate: Callable[[Neighborhood], dict[str, np.ndarray]],
-    model: Any,
-    table: Neighborhood,
-    to_tensor: Callable[[np.ndarray], Tensor],
-) -> None:
-    """Compare the frozen graph with the model on a table of sizes that it was not traced with."""
-    with torch.no_grad():
-        expected = evaluate_atoms(model, tree_map(to_tensor, table), gradient)
-    for name, values in evaluate(table).items():
-        wanted = expected[name].cpu().numpy()
-        if values.shape != wanted.shape or not np.allclose(values, wanted, rtol=1e-4, atol=1e-5):
-            raise BackendError(
-                f"The frozen graph gives another {name!r} than the model, so no file was written. Please report the "
-                "model to the authors of dp; meanwhile freeze it to another suffix, or use the .dp file."
-            )
 
 
 def load(path: Path, to_tensor: Callable[[np.ndarray], Tensor]) -> Callable[[Neighborhood], dict[str, np.ndarray]]:
@@ -196,25 +180,12 @@ def load(path: Path, to_tensor: Callable[[np.ndarray], Tensor]) -> Callable[[Nei
 
 def _record(path: Path) -> dict[str, Any]:
     """The record in a frozen file, read without the framework."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {name.rsplit("/", 1)[-1]: name for name in archive.namelist()}
-            found = archive.read(members[frozen.RECORD]) if frozen.RECORD in members else None
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error}. Check the path.") from error
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise FormatError(f"{path} is damaged: {error}. Copy or freeze it again.") from error
-    if found is None:
+    found = archive_members(path, frozen.RECORD)
+    if not found:
         raise FormatError(
             f"{path} was not written by dp. Convert it to .dp with the program that wrote it; dp can freeze that."
         )
-    record: dict[str, Any] = json.loads(found)
-    if record["version"] > _NEWEST:
-        raise FormatError(
-            f"{path} has version {record['version']} of the frozen format, and this dp-torch reads up to {_NEWEST}. "
-            "Update it: pip install --upgrade dp-torch"
-        )
-    return record
+    return frozen.read_record(found[frozen.RECORD], path, "dp-torch")
 
 
 def _parts(table: Neighborhood) -> list[Neighborhood]:
