@@ -16,8 +16,8 @@ from torch import Tensor
 from dp_torch.autodiff import depth, is_last, unknown
 from dp_torch.network import Dense, Passed, backward, forward
 
-#: Slots that go through a network together on a CPU.
-BLOCK = 1024
+#: Numbers in the widest layer for the slots that go through a network together on a CPU: such a block fits the cache.
+BLOCK = 100_000
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,18 @@ class Cuts:
     blocks: list[tuple[slice, int]]  # places, and number of slots, of each block
 
 
-def cut(matrix: Tensor) -> Cuts | None:
-    """Blocks of the rows of a matrix, (n, K, d); None where it is best taken as a whole."""
+def cut(matrix: Tensor, width: int) -> Cuts | None:
+    """Blocks of the rows of a matrix, (n, K, d), for a network as wide; None where it is best taken as a whole."""
     rows, slots, _ = matrix.shape
+    most = max(1, BLOCK // width)  # slots of a block
     traced = isinstance(rows, torch.SymInt) or isinstance(slots, torch.SymInt)
-    if traced or matrix.device.type != "cpu" or rows * slots <= BLOCK:
+    if traced or matrix.device.type != "cpu" or rows * slots <= most:
         return None
     used = matrix.detach().ne(0).any(2)
     lengths, order = (used * torch.arange(1, slots + 1)).amax(1).sort(descending=True, stable=True)
     widths, blocks, start = lengths.tolist(), [], 0
     while start < rows:
-        stop = min(rows, start + max(1, BLOCK // max(1, widths[start])))
+        stop = min(rows, start + max(1, most // max(1, widths[start])))
         blocks.append((slice(start, stop), widths[start]))
         start = stop
     return Cuts(order, order.argsort(), blocks)
@@ -174,5 +175,6 @@ def embedding_sum(matrix: Tensor, net: Any) -> Tensor | None:
     if is_last():  # no gradients of weights
         layers = [Dense(*(None if p is None else p.detach() for p in layer[:3]), layer.resnet) for layer in layers]
     params = [p for layer in layers for p in layer[:3]]
-    out: Tensor = EmbeddingSum.apply(matrix, Work(layers, cut(matrix)), *params)[0]
+    width = max(layer.w.shape[1] for layer in layers)
+    out: Tensor = EmbeddingSum.apply(matrix, Work(layers, cut(matrix, width)), *params)[0]
     return out
