@@ -57,7 +57,8 @@ class Linear(torch.autograd.Function):
 
 def _product(left: list[Tensor], right: list[Tensor]) -> Tensor:
     """Σ leftᵀ right; in one product, unless putting the rows together is more work than that saves."""
-    if sum(len(x) for x in left) < _MANY:
+    rows = sum(x.shape[0] for x in left)
+    if isinstance(rows, torch.SymInt) or rows < _MANY:  # a graph that is traced must hold for any number
         return torch.cat(left).t() @ torch.cat(right)
     total = left[0].t() @ right[0]
     for x, y in zip(left[1:], right[1:], strict=True):
