@@ -13,7 +13,7 @@ from dp_core.errors import ConfigError, DataError, FormatError, NonFiniteError
 from dp_core.format import dump_bytes, load_bytes
 from dp_core.module import leaves, trained_leaves
 from dp_core.schema import load_input
-from dp_core.training import LogReporter, TrainingInterruptedError, load_checkpoint, train
+from dp_core.training import Checkpoint, LogReporter, TrainingInterruptedError, load_checkpoint, train
 
 resource = pytest.importorskip("resource")
 
@@ -158,6 +158,15 @@ def test_damaged_checkpoints(tiny, tmp_path):
     path.write_bytes(dump_bytes(document))
     with pytest.raises(FormatError, match="damaged"):
         run(tiny(), tmp_path, restart=path)
+    for change, message in (
+        ({"step": "8"}, "step is '8'"),
+        ({"updates": -1}, "updates is -1"),
+        ({"@variables": {"moments": {"first": {}}, "ema": None}}, "expected first and second"),
+    ):
+        document = load_bytes(data)
+        document["training"] |= change
+        with pytest.raises(FormatError, match=message):
+            Checkpoint.from_document(document, "a file")
 
 
 # -- weights of another model

@@ -96,6 +96,11 @@ class Checkpoint:
             )
             if not isinstance(data["progress"]["seed"], int) or not data["progress"]["data"]["training"]:
                 raise ValueError("seed or data are missing")
+            for name, count in (("step", data["step"]), ("updates", data["updates"])):
+                if not isinstance(count, int) or count < 0:
+                    raise ValueError(f"{name} is {count!r}, expected a number of steps")
+            if checkpoint.moments and set(checkpoint.moments) != {"first", "second"}:
+                raise ValueError(f"there are the moments {sorted(checkpoint.moments)}, expected first and second")
             known = {path: value.shape for path, value in trained_leaves(model).items()}
             for tree in (*checkpoint.moments.values(), checkpoint.ema):
                 if tree is not None and {path: value.shape for path, value in tree.items()} != known:
