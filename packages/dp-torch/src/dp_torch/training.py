@@ -44,7 +44,7 @@ class TorchTraining:
         self._loss, self._optimizer, self._to_tensor = loss, optimizer, to_tensor
         self._params = {k: to_tensor(v).clone().requires_grad_() for k, v in state.params.items()}
         self._moments = [
-            {k: to_tensor(v).clone() for k, v in state.moments[name].items()}
+            {k: to_tensor(state.moments[name][k]).clone() for k in self._params}
             if name in state.moments
             else {k: torch.zeros_like(p, requires_grad=False) for k, p in self._params.items()}
             for name in ("first", "second")
