@@ -240,7 +240,7 @@ def _relink(link: Path, target: Path) -> None:
     temporary.unlink(missing_ok=True)
     try:
         temporary.symlink_to(os.path.relpath(target, link.parent))
-    except (OSError, NotImplementedError):
+    except OSError:
         shutil.copyfile(target, temporary)
     os.replace(temporary, link)
 
