@@ -24,11 +24,18 @@ class Compiled:
 
     The tree is a module, as everywhere in dp; the arguments are arrays, or dictionaries and tuples of them that JAX
     knows. Those whose numbers are in ``donate``, counted from 0, are given away: their memory is used again. The
-    function returns a dictionary of arrays, whose order is kept, and whatever else.
+    function returns a dictionary of arrays, whose order is kept, and whatever else. Every compilation is reported at
+    the logging level ``level``.
     """
 
-    def __init__(self, name: str, function: Callable[..., tuple[Any, ...]], donate: Sequence[int] = ()):
-        self.name, self._function, self._donate = name, function, donate
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., tuple[Any, ...]],
+        donate: Sequence[int] = (),
+        level: int = logging.DEBUG,
+    ):
+        self.name, self._function, self._donate, self._level = name, function, donate, level
         self._programs: dict[str, tuple[Callable[..., Any], list[str]]] = {}
 
     @property
@@ -64,6 +71,5 @@ class Compiled:
 
     def _tell(self, table: Any, seconds: float) -> None:
         rows, slots = (getattr(table, f"{name}_counts", ()) for name in ("row", "slot"))
-        log.info(
-            "compiled the %s for rows %s, slots %s in %.1f s; %d so far", self.name, rows, slots, seconds, self.count
-        )
+        message = "compiled the %s for rows %s, slots %s in %.1f s; %d so far"
+        log.log(self._level, message, self.name, rows, slots, seconds, self.count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,9 +43,9 @@ class JaxTraining:
         fresh = jax.tree.map(np.asarray, self._transformation.init(params))
         start = optax.tree.set(fresh, **moments, count=np.asarray(state.updates, np.int32))
         self._params, self._state = distributed.shared((params, start))
-        self._whole_step = Compiled("training step", self._stepped, donate=(0, 1))
-        self._gradients = Compiled("gradients", self._differentiated)
-        self._metrics = Compiled("validation", self._evaluated)
+        self._whole_step = Compiled("training step", self._stepped, donate=(0, 1), level=logging.INFO)
+        self._gradients = Compiled("gradients", self._differentiated, level=logging.INFO)
+        self._metrics = Compiled("validation", self._evaluated, level=logging.INFO)
         self._update = jax.jit(self._updated, donate_argnums=(0, 1))
         self._add = jax.jit(lambda a, b: jax.tree.map(jnp.add, a, b), donate_argnums=0)
 
