@@ -134,6 +134,19 @@ def test_check_against_elements_of_a_model(dp, data):
     assert dp("data", "check", "data", "-t", "C", "H", "O").code == 0
 
 
+def test_names_of_labels_are_for_files_of_ase(dp, tmp_path, data):
+    shown = dp("data", "convert", "data", "out", "-k", "force=mine")
+    assert shown.code == 1
+    assert "fixed names" in shown.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_element_twice(dp, data):
+    shown = dp("neighbor-stat", "-r", "3", "-s", "data", "-t", "O", "O")
+    assert shown.code == 1
+    assert "O O names an element twice" in shown.err
+
+
 def test_convert(dp, tmp_path, xyz):
     shown = dp("data", "convert", "a.xyz", "out", "-t", "H", "O", "-k", "energy=my_energy", "-k", "force=my_forces")
     assert shown.code == 0

@@ -97,7 +97,16 @@ def test_output_is_a_complete_input(tiny, tmp_path):
     settings = load_input(tmp_path / "full.json")
     assert all(n % 4 == 0 and n >= 4 for n in settings.model.descriptor.sel)
     assert settings.training.disp_file == "lcurve.out"
-    assert (tmp_path / "input_v2_compat.json").is_file()
+    assert not (tmp_path / "input_v2_compat.json").exists()
+
+
+def test_old_names_are_written_in_the_form_of_today(tiny, tmp_path):
+    document = tiny()
+    document["model"]["descriptor"]["n_axis_neuron"] = document["model"]["descriptor"].pop("axis_neuron")
+    run(document, tmp_path)
+    upgraded = load_input(tmp_path / "input_v2_compat.json")
+    assert upgraded.model.descriptor.axis_neuron == 2
+    assert not upgraded.notices
 
 
 def test_automatic_sel_needs_the_neighbours(tiny, tmp_path):

@@ -43,6 +43,8 @@ def open_systems(
         raise DataError("No data systems given; name at least one path in systems.")
     check_one_format(opened)
     names = list(type_map) if type_map is not None else collect_type_map(opened)
+    if len(set(names)) < len(names):
+        raise DataError(f"The type map {' '.join(names)} names an element twice; give every element once.")
     for index, system in enumerate(opened):
         system.bind(names, index)
     return opened
@@ -85,6 +87,21 @@ def locate(
     path: str, patterns: Sequence[str] | None = None, keys: Mapping[str, str] | None = None
 ) -> list[Callable[[], System]]:
     """What opens each system that a path stands for. Raises DataError if there is none."""
+    openers = _with_fixed_names(path, patterns)
+    if openers is None:
+        from dp_core.data.ase_files import AseSystem
+
+        return [partial(AseSystem, path, keys)]
+    if keys:
+        raise DataError(
+            f"{path} has labels under fixed names, so they cannot be given others (here {', '.join(keys)}): "
+            "that is for files that ASE reads. Rename the files of the labels instead."
+        )
+    return openers
+
+
+def _with_fixed_names(path: str, patterns: Sequence[str] | None) -> list[Callable[[], System]] | None:
+    """What opens each system of a path in one of the layouts of DeePMD-kit, None if it is a file for ASE."""
     file, hash_sign, group = path.partition("#")
     if hash_sign and not os.path.exists(path):
         _must_exist(file)
@@ -100,9 +117,7 @@ def locate(
     _must_exist(path if not at or os.path.exists(path) else part)
     if _is_hdf5(path):
         return _in_group(open_hdf5(path), path, patterns)
-    from dp_core.data.ase_files import AseSystem
-
-    return [partial(AseSystem, path, keys)]
+    return None
 
 
 def _in_directory(path: str, patterns: Sequence[str] | None) -> list[Callable[[], System]]:

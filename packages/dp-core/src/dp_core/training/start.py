@@ -34,7 +34,7 @@ from dp_core.training.reporter import LogReporter, Reporter, SilentReporter
 from dp_core.training.restart import check_restart
 from dp_core.training.timeline import Timeline
 
-#: The input in the form of today, without defaults.
+#: An input of an older form in the form of today, without defaults.
 COMPATIBLE = "input_v2_compat.json"
 
 
@@ -161,7 +161,8 @@ class _Start:
         """What the training will write."""
         o = self.settings.training
         curve = Path(o.disp_file)
-        names: list[Path | str] = [self.begin.output, COMPATIBLE, curve, curve.with_name(LOG)]
+        names: list[Path | str] = [self.begin.output, curve, curve.with_name(LOG)]
+        names += [COMPATIBLE] if self.settings.notices else []
         for series in (fields["files"], fields["averaged_files"]):
             names += [series.link, series.path(0)] if series else []
         for full in (fields["full"], fields["averaged_full"]):
@@ -258,7 +259,8 @@ def train(
         return TrainResult(summary=summarize(job, backend))
     if job.rank == 0:
         _write_json(folder / output, resolved.to_document())
-        _write_json(folder / COMPATIBLE, settings.upgraded)
+        if settings.notices:
+            _write_json(folder / COMPATIBLE, settings.upgraded)
     outcome = Loop(job, start.reporter).run()
     return TrainResult(outcome.model, outcome.step, outcome.checkpoint, outcome.seconds)
 
