@@ -16,7 +16,8 @@ from torch import Tensor
 from dp_torch.autodiff import depth, is_last, unknown
 from dp_torch.network import Dense, Passed, backward, forward
 
-#: Numbers in the widest layer for the slots that go through a network together on a CPU: such a block fits the cache.
+#: Numbers in the widest layer for the slots that go through a network together on a CPU, for each thread: they fit its
+#: cache.
 BLOCK = 100_000
 
 
@@ -32,7 +33,7 @@ class Cuts:
 def cut(matrix: Tensor, width: int) -> Cuts | None:
     """Blocks of the rows of a matrix, (n, K, d), for a network as wide; None where it is best taken as a whole."""
     rows, slots, _ = matrix.shape
-    most = max(1, BLOCK // width)  # slots of a block
+    most = max(1, BLOCK * torch.get_num_threads() // width)  # slots of a block
     traced = isinstance(rows, torch.SymInt) or isinstance(slots, torch.SymInt)
     if traced or matrix.device.type != "cpu" or rows * slots <= most:
         return None
