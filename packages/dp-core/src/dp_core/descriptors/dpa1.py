@@ -119,7 +119,7 @@ class DPA1(Mixed):
         basis, gain = self._basis(slots, table)
         total = xp.matrix_transpose(basis) @ g  # (n, columns, width)
         if not (self.zero_mean or self.by_slot):
-            empty = self._empty_slots(slots, types)
+            empty = self._empty_slots(slots, table, types)
             total = total + empty if gain is None else xp.concat([total[:, :4, :] + empty, total[:, 4:, :]], axis=1)
         a = total / float(self.nnei)
         product = xp.matrix_transpose(a if gain is None else a * gain) @ a[:, :, : self.axis_neuron]
@@ -155,20 +155,30 @@ class DPA1(Mixed):
         gain = arrays.constant(spread[0], like=squares) + squares @ arrays.constant(spread[1:], like=squares)
         return arrays.concat([slots.matrix, *higher], axis=-1), gain[:, None]
 
-    def _empty_slots(self, slots: Slots, types: Array) -> Array:
-        """What the empty slots add: each carries −davg/dstd, so their number times a constant. (n, 4, width)."""
+    def _empty_slots(self, slots: Slots, table: Neighborhood, types: Array) -> Array:
+        """What the empty slots add: all of a row are alike, so their number times a constant. (n, 4, width)."""
         xp = namespace(slots.matrix, types)
-        rows = -self.davg[:, :1, :] / self.dstd[:, :1, :]  # (ntypes, 1, 4)
-        neighbor = arrays.constant(np.arange(self.ntypes + 1)[None, :], like=slots.center)
-        center = arrays.constant(np.arange(self.ntypes)[:, None], like=slots.center)
-        g = self._embedded(rows[..., :1], neighbor, center, 0.0 * rows[..., :1], types)
-        if self.attention is not None:
-            g = self.attention.of_empty(g)
-        one = xp.reshape(rows[..., None] * g[:, :, None, :], (self.ntypes * (self.ntypes + 1), 4 * self.width))
+        one = xp.reshape(self._empty_rows(types), (self.ntypes * (self.ntypes + 1), 4 * self.width))
         center = xp.minimum(slots.center, xp.full_like(slots.center, self.ntypes - 1))
         kind = xp.full_like(center, self.ntypes) if slots.first is None else slots.first
         added = arrays.take(one, center * (self.ntypes + 1) + kind) * slots.missing
         return xp.reshape(added, (arrays.shape(added)[0], 4, self.width))
+
+    def _empty_rows(self, types: Array) -> Array:
+        """What one empty slot adds, which carries −davg/dstd, by type of the centre and by its own, or none.
+
+        (ntypes, ntypes + 1, 4·width).
+        """
+        xp = namespace(self.davg, types)
+        rows = -self.davg[:, :1, :] / self.dstd[:, :1, :]  # (ntypes, 1, 4)
+        like = arrays.positions(1, like=types)
+        neighbor = arrays.constant(np.arange(self.ntypes + 1)[None, :], like=like)
+        center = arrays.constant(np.arange(self.ntypes)[:, None], like=like)
+        g = self._embedded(rows[..., :1], neighbor, center, 0.0 * rows[..., :1], types)
+        if self.attention is not None:
+            g = self.attention.of_empty(g)
+        products = rows[..., None] * g[:, :, None, :]
+        return xp.reshape(products, (self.ntypes, self.ntypes + 1, 4 * self.width))
 
     @classmethod
     def init(cls, settings: DPA1Settings, type_map: Sequence[str]) -> DPA1:

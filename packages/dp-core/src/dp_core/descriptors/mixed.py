@@ -32,6 +32,7 @@ from dp_core.nn.networks import Seed, child_seed
 from dp_core.nn.type_embedding import TypeEmbedding
 from dp_core.schema.kinds import Activation, Precision, SeedSetting, check_types
 from dp_core.schema.section import Section, option
+from dp_core.type_map import renumbered_pairs, rows_of_types
 
 
 class MixedSettings(Section):
@@ -236,17 +237,12 @@ def with_types(descriptor: Any, type_map: Sequence[str], random: np.random.Gener
     """A descriptor with a type embedding for other types; see ``Mixed.change_type_map``. std: dstd of new types."""
     embedding = descriptor.type_embedding.change_type_map(type_map, random)
     old = embedding_names(descriptor)
-    place = {old.index(name): k for k, name in enumerate(type_map) if name in old}
-    shape = (len(type_map), *descriptor.davg.shape[1:])
-    davg, dstd = np.zeros(shape, descriptor.davg.dtype), np.full(shape, std, descriptor.dstd.dtype)
-    for before, after in place.items():
-        davg[after], dstd[after] = descriptor.davg[before], descriptor.dstd[before]
     return replace(
         descriptor,
         type_embedding=embedding,
-        davg=davg,
-        dstd=dstd,
-        exclude_types=tuple((place[a], place[b]) for a, b in descriptor.exclude_types if a in place and b in place),
+        davg=rows_of_types(descriptor.davg, old, type_map, 0.0),
+        dstd=rows_of_types(descriptor.dstd, old, type_map, std),
+        exclude_types=renumbered_pairs(descriptor.exclude_types, old, type_map),
         type_map=tuple(type_map),
     )
 

@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 import pydantic
 
-from dp_core import arrays
+from dp_core import arrays, registry
 from dp_core.arrays import namespace
 from dp_core.descriptors.base import EnvironmentSettings, TwoBody, init_fields, stored_fields
 from dp_core.module import Array, module
 from dp_core.neighbors import Neighborhood
-from dp_core.schema.section import option
+from dp_core.schema.section import Section, option
 
 
 class SeE2ASettings(EnvironmentSettings):
@@ -43,6 +43,7 @@ class SeE2A(TwoBody):
     axis_neuron: int = 4
 
     Settings = SeE2ASettings
+    takes_type_embedding = True
 
     @property
     def dim_out(self) -> int:
@@ -66,8 +67,13 @@ class SeE2A(TwoBody):
         return arrays.cast(flat, "float64"), arrays.cast(rotation, "float64")
 
     @classmethod
-    def init(cls, settings: SeE2ASettings, type_map: Sequence[str]) -> SeE2A:
-        """Random networks and trivial statistics. ``sel`` must be numbers by now."""
+    def init(cls, settings: SeE2ASettings, type_map: Sequence[str], type_embedding: Section | None = None) -> Any:
+        """Random networks and trivial statistics. ``sel`` must be numbers by now.
+
+        With the settings of a type embedding it is another descriptor, see ``se_a_ebd_v2.py``.
+        """
+        if type_embedding is not None:
+            return registry.lookup("descriptor", "se_a_ebd_v2").init(settings, type_map, type_embedding)
         return cls(
             **init_fields(settings, type_map, 4, one_side=settings.type_one_side),
             axis_neuron=settings.axis_neuron,
@@ -80,8 +86,10 @@ class SeE2A(TwoBody):
         return self.document("se_e2_a") | own
 
     @classmethod
-    def deserialize(cls, data: dict[str, Any]) -> SeE2A:
+    def deserialize(cls, data: dict[str, Any]) -> Any:
         """The descriptor of a document."""
+        if "type_embedding" in data:
+            return registry.lookup("descriptor", "se_a_ebd_v2").deserialize(data)
         return cls(
             **stored_fields(data),
             axis_neuron=data.get("axis_neuron", 8),
