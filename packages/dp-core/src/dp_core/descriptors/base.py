@@ -194,7 +194,7 @@ def init_fields(
     nets = tuple(
         EmbeddingNet.init(
             1, settings.neuron, activation_function=settings.activation_function, resnet_dt=settings.resnet_dt,
-            precision=precision, seed=seed,
+            precision=precision, seed=seed, trainable=settings.trainable,
         )
         for seed in seeds
     )  # fmt: skip

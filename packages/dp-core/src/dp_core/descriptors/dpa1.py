@@ -250,7 +250,7 @@ def attention_fields(
         settings.attn_layer, sum(fields["sel"]), settings.neuron[-1], settings.attn, dotr=settings.attn_dotr,
         scaling_factor=settings.scaling_factor, normalize=settings.normalize, temperature=settings.temperature,
         smooth=smooth, trainable_ln=settings.trainable_ln, ln_eps=settings.ln_eps or 1e-5,
-        precision=fields["precision"], seed=child_seed(block, 2),
+        precision=fields["precision"], seed=child_seed(block, 2), trainable=settings.trainable,
     )  # fmt: skip
     return fields | {
         "smooth": smooth,

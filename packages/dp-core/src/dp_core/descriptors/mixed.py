@@ -278,7 +278,7 @@ def init_fields(
     def network(width: int, part: int) -> NetworkCollection:
         net = EmbeddingNet.init(
             width, settings.neuron, activation_function=settings.activation_function, resnet_dt=settings.resnet_dt,
-            precision=precision, seed=child_seed(block, part),
+            precision=precision, seed=child_seed(block, part), trainable=settings.trainable,
         )  # fmt: skip
         return NetworkCollection((net,), 0, ntypes, "embedding_network")
 
@@ -287,7 +287,8 @@ def init_fields(
         "embeddings_strip": None if strip_dim is None else network(strip_dim, 1),
         "type_embedding": TypeEmbedding.init(
             type_map, [settings.tebd_dim], use_econf_tebd=settings.use_econf_tebd,
-            use_tebd_bias=settings.use_tebd_bias, precision=precision, seed=child_seed(settings.seed, 1),
+            use_tebd_bias=settings.use_tebd_bias, precision=precision, trainable=settings.trainable,
+            seed=child_seed(settings.seed, 1),
         ),
         "davg": np.zeros((ntypes, sum(sel), 4), precision),
         "dstd": np.ones((ntypes, sum(sel), 4), precision),
