@@ -64,8 +64,9 @@ def _of_frame(name: str, size: int, default: Sequence[float] | None) -> Label:
 
 def eval_arguments(frames: Sequence[Frame]) -> dict[str, Floats]:
     """The keyword arguments of ``predict`` for frames that were read with ``input_labels``."""
-    read = frames[0].labels
-    found = {name: np.stack([f.labels[name] for f in frames]) for name in ("fparam", "charge_spin") if name in read}
+    read, found = frames[0].labels, dict[str, Floats]()
+    for name in {"fparam", "charge_spin"} & read.keys():
+        found[name] = np.stack([f.labels[name] for f in frames])
     if "aparam" in read:
         found["aparam"] = np.concatenate([f.labels["aparam"] for f in frames])
     return found

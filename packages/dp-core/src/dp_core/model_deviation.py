@@ -55,8 +55,10 @@ def calc_model_devi(
     opened = [m if isinstance(m, DeepPot) else DeepPot(m) for m in models]
     _check_models(opened, needed=1 if real_data else 2)
     types = np.asarray([s.types for s in as_structures(coord, box, atype, mixed_type)])
-    given = {"fparam": fparam, "aparam": aparam, "charge_spin": charge_spin}
-    results = [m.eval(coord, box, atype, mixed_type=mixed_type, **given)[:3] for m in opened]
+    results = [
+        m.eval(coord, box, atype, fparam=fparam, aparam=aparam, mixed_type=mixed_type, charge_spin=charge_spin)[:3]
+        for m in opened
+    ]
     energy, force, virial = (np.stack(values) for values in zip(*results, strict=True))
     labels = None if real_data is None else _labels(real_data, force.shape[1:])
     devi = model_devi(

@@ -46,10 +46,6 @@ class AttentionSettings(MixedSettings):
 
     @pydantic.model_validator(mode="after")
     def _attention(self) -> AttentionSettings:
-        if self.axis_neuron > self.neuron[-1]:
-            raise ValueError(
-                f"axis_neuron is {self.axis_neuron}, more than the last width of neuron, {self.neuron[-1]}"
-            )
         if self.attn_mask:
             raise ValueError("attn_mask is true, which dp does not support; leave it out")
         if self.temperature is not None and self.scaling_factor != 1.0:

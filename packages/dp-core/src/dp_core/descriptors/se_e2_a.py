@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import pydantic
-
 from dp_core import arrays, registry
 from dp_core.arrays import namespace
 from dp_core.descriptors.base import EnvironmentSettings, TwoBody, init_fields, stored_fields
@@ -26,14 +24,6 @@ class SeE2ASettings(EnvironmentSettings):
     type: Literal["se_e2_a"] = option("se_e2_a", "name of the descriptor")
     axis_neuron: int = option(4, "columns kept in the descriptor product", aliases=("n_axis_neuron",), gt=0)
     type_one_side: bool = option(False, "networks by neighbour type only, not by pair of types")
-
-    @pydantic.model_validator(mode="after")
-    def _axes(self) -> SeE2ASettings:
-        if self.axis_neuron > self.neuron[-1]:
-            raise ValueError(
-                f"axis_neuron is {self.axis_neuron}, more than the last width of neuron, {self.neuron[-1]}"
-            )
-        return self
 
 
 @module
