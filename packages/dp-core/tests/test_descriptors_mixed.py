@@ -365,3 +365,21 @@ def test_training(tiny, tmp_path, settings):
     descriptor = load_model(result.checkpoint).descriptor
     assert descriptor.nnei % 4 == 0
     assert (descriptor.davg != 0).any() != descriptor.set_davg_zero
+
+
+@pytest.mark.parametrize("settings", [DPA1 | {"tebd_input_mode": "strip"}, TEBD])
+def test_every_layer_says_that_it_is_not_trained(settings):
+    """DeePMD-kit goes by the layers, in which attention, types and distances are alike; norms have a setting."""
+
+    def flags(value, place=""):
+        if isinstance(value, dict):
+            found = [(place, value["trainable"])] if "trainable" in value and value.get("@class") == "Layer" else []
+            return found + [f for key, v in value.items() for f in flags(v, f"{place}/{key}")]
+        return [f for k, v in enumerate(value) for f in flags(v, f"{place}/{k}")] if isinstance(value, list) else []
+
+    for trainable in (True, False):
+        document = made(settings | {"trainable": trainable}).serialize()
+        assert document["trainable"] == document["type_embedding"]["trainable"] == trainable
+        of_layers = {place: flag for place, flag in flags(document) if "type_embedding" not in place}
+        assert set(of_layers.values()) == {trainable}
+        assert any("attention" in place for place in of_layers) == (settings["type"] == "dpa1")

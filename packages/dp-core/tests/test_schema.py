@@ -256,7 +256,6 @@ UNSUPPORTED = [
     ("model/use_srtab", "table.txt"),
     ("model/srtab_add_bias", False),
     ("model/bridging_method", "ZBL"),
-    ("model/type_embedding", {}),
     ("model/finetune_head", "water"),
     ("model/model_branch_alias", ["a"]),
     ("model/fitting_net/layer_name", ["a", "b"]),

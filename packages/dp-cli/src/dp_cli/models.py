@@ -79,7 +79,8 @@ def difference(first: DeepPot, second: DeepPot) -> Difference:
     for periodic in (False, True):
         sample = random_sample(model, random, natoms, periodic=periodic)
         inputs = (sample.coord, sample.box, sample.types)
-        a, b = (p.eval(*inputs, fparam=sample.fparam, aparam=sample.aparam) for p in (first, second))
+        given = {"fparam": sample.fparam, "aparam": sample.aparam, "charge_spin": sample.charge_spin}
+        a, b = (p.eval(*inputs, **given) for p in (first, second))
         found = np.maximum(found, [np.abs(x - y).max() for x, y in zip(a, b, strict=True)] * per_atom)
         scales = np.maximum(scales, [np.abs(x).max() for x in a] * per_atom)
     (e, f, v), (e0, f0, v0) = found.tolist(), scales.tolist()

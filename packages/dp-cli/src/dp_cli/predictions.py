@@ -11,7 +11,7 @@ import numpy as np
 from dp_cli.accuracy import Predicted
 from dp_core.data import Frame, Label, System, validate_frame
 from dp_core.errors import ConfigError, DpError
-from dp_core.inputs import input_arrays, input_labels
+from dp_core.inputs import eval_arguments, input_arrays, input_labels
 from dp_core.prediction import Parameters, Structure, hessian
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def predictions(
     ]
     for frames in _chunks(system, order, labels):
         try:
-            out = potential.predict(frames, **input_arrays(frames))  # type: ignore[arg-type]
+            out = potential.predict(frames, **eval_arguments(frames))  # type: ignore[arg-type]
         except DpError as error:
             raise type(error)(f"System {system.name}, counting from frame {frames[0].index}: {error}") from error
         ends = np.cumsum(out.natoms)

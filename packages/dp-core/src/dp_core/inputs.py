@@ -62,6 +62,16 @@ def _of_frame(name: str, size: int, default: Sequence[float] | None) -> Label:
     return Label(name, size, default=tuple(default), counts_when_absent=True)
 
 
+def eval_arguments(frames: Sequence[Frame]) -> dict[str, Floats]:
+    """The keyword arguments of ``predict`` for frames that were read with ``input_labels``."""
+    read, found = frames[0].labels, dict[str, Floats]()
+    for name in {"fparam", "charge_spin"} & read.keys():
+        found[name] = np.stack([f.labels[name] for f in frames])
+    if "aparam" in read:
+        found["aparam"] = np.concatenate([f.labels["aparam"] for f in frames])
+    return found
+
+
 def input_arrays(frames: Sequence[Frame]) -> dict[str, Floats | None]:
     """The arguments ``fparam`` (frames, d) and ``aparam`` (all atoms, d) of ``build_batch``; None where not read."""
     inputs = frames[0].labels

@@ -34,6 +34,7 @@ def calc_model_devi(
     atomic: bool = False,
     relative: float | None = None,
     relative_v: float | None = None,
+    charge_spin: ArrayLike | None = None,
 ) -> Floats:
     """Model deviation of frames: (frames, 8), with ``atomic`` (frames, 8 + atoms).
 
@@ -41,7 +42,7 @@ def calc_model_devi(
     and of the force (eV/Å), then that of the energy per atom (eV), then the force deviation of every atom. Virtual
     atoms do not count.
 
-    coord, box, atype, mixed_type, fparam, aparam: as in ``DeepPot.eval``; box None for open boundaries.
+    coord, box, atype, mixed_type, fparam, aparam, charge_spin: as in ``DeepPot.eval``; box None for open boundaries.
     models: two or more (one is enough with ``real_data``), of the same type map.
     fname: also write the table to this file, see ``write_model_devi``.
     real_data: the labels ``energy`` and ``virial`` (eV, of whole frames) and ``force`` (eV/Å); the result is then the
@@ -54,7 +55,10 @@ def calc_model_devi(
     opened = [m if isinstance(m, DeepPot) else DeepPot(m) for m in models]
     _check_models(opened, needed=1 if real_data else 2)
     types = np.asarray([s.types for s in as_structures(coord, box, atype, mixed_type)])
-    results = [m.eval(coord, box, atype, fparam=fparam, aparam=aparam, mixed_type=mixed_type)[:3] for m in opened]
+    results = [
+        m.eval(coord, box, atype, fparam=fparam, aparam=aparam, mixed_type=mixed_type, charge_spin=charge_spin)[:3]
+        for m in opened
+    ]
     energy, force, virial = (np.stack(values) for values in zip(*results, strict=True))
     labels = None if real_data is None else _labels(real_data, force.shape[1:])
     devi = model_devi(

@@ -18,6 +18,7 @@ GROUP = "dp.plugins"
 
 _BUILTIN = {
     ("descriptor", "se_e2_a"): "dp_core.descriptors.se_e2_a:SeE2A",
+    ("descriptor", "se_a_ebd_v2"): "dp_core.descriptors.se_a_ebd_v2:SeAEbdV2",
     ("descriptor", "se_e2_r"): "dp_core.descriptors.se_e2_r:SeE2R",
     ("descriptor", "loc_frame"): "dp_core.descriptors.loc_frame:LocalFrame",
     ("descriptor", "hybrid"): "dp_core.descriptors.hybrid:Hybrid",
@@ -38,6 +39,7 @@ _BUILTIN = {
 #: Other spellings of a built-in name.
 ALIASES = {
     ("descriptor", "se_a"): "se_e2_a",
+    ("descriptor", "se_a_tpe_v2"): "se_a_ebd_v2",
     ("descriptor", "se_r"): "se_e2_r",
     ("descriptor", "se_at"): "se_e3",
     ("descriptor", "se_a_3be"): "se_e3",

@@ -78,14 +78,19 @@ def _folder(output: str) -> Path:
 def _descriptors(potential: DeepPot, system: System, dtype: type | None) -> np.ndarray:
     import numpy as np
 
-    # they do not depend on the parameters, which the model asks for nevertheless
+    from dp_core.inputs import eval_arguments, input_labels
+
+    labels = [label for label in input_labels(potential.get_model()) if label.key == "charge_spin"]
+    # they do not depend on the other parameters, which the model asks for nevertheless
     fparam = np.zeros(potential.get_dim_fparam()) if potential.get_dim_fparam() else None
     aparam = np.zeros(potential.get_dim_aparam()) if potential.get_dim_aparam() else None
     result: np.ndarray | None = None
     with progress(f"Descriptors of {system.name}") as show:
         for i in range(system.nframes):
-            frame = system.frame(i)
-            values = potential.eval_descriptor(frame.coord, frame.box, frame.types, fparam, aparam, dtype=dtype)
+            frame = system.frame(i, labels)
+            values = potential.eval_descriptor(
+                frame.coord, frame.box, frame.types, fparam, aparam, dtype=dtype, **eval_arguments([frame])
+            )
             if result is None:
                 result = np.zeros((system.nframes, system.natoms, values.shape[-1]), values.dtype)
             result[i, : len(frame.types)] = values[0]

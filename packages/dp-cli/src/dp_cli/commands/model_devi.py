@@ -122,6 +122,7 @@ def _rows(
             mixed_type=True,
             fparam=stacked.get("fparam"),
             aparam=stacked.get("aparam"),
+            charge_spin=stacked.get("charge_spin"),
             real_data={name: stacked[name] for name in ("energy", "force", "virial")} if real_error else None,
             **options,
         ).tolist()

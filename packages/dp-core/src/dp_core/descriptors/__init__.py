@@ -26,6 +26,10 @@ Some say more; ``protocol`` has the answers for those that do not:
                                         such as those of a hybrid; a part has all that statistics need
 ``moments(neighbors)``,                 statistics of another kind: sums (ntypes, columns, 3) of a frame, the descriptor
 ``with_moments(sums)``, ``identity``    normalised by their total, and what they depend on
+``takes_type_embedding``                whether ``init`` takes the section model/type_embedding as its third argument
+``mixed_types``                         whether one fitting network serves all types, if not just where ``by_type`` is
+                                        False
+``change_type_map(type_map, random)``   the descriptor for other types
 ``Settings.with_counted_sel(count)``    the settings with ``count(place, sel, rcut, mixed=…)`` for every ``sel``
 ======================================  ==============================================================================
 """

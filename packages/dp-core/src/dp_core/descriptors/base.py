@@ -50,12 +50,16 @@ class EnvironmentSettings(Section):
 
     @pydantic.model_validator(mode="after")
     def _environment(self) -> EnvironmentSettings:
-        if isinstance(self.sel, list) and (min(self.sel, default=0) < 0 or not any(self.sel)):
-            raise ValueError(f"sel is {self.sel}; give the most neighbours of each type, none negative, not all 0")
+        numbers = [self.sel] if isinstance(self.sel, int) else self.sel
+        if isinstance(numbers, list) and (min(numbers, default=0) < 0 or not any(numbers)):
+            raise ValueError(f"sel is {self.sel}; give the most neighbours, none negative, not all 0")
         if self.rcut_smth >= self.rcut:
             raise ValueError(f"rcut_smth is {self.rcut_smth} and must be smaller than rcut, {self.rcut}")
         if not self.neuron or min(self.neuron) < 1:
             raise ValueError(f"neuron is {self.neuron}; give at least one width, all positive")
+        axes = getattr(self, "axis_neuron", 1)
+        if axes > self.neuron[-1]:
+            raise ValueError(f"axis_neuron is {axes}, more than the last width of neuron, {self.neuron[-1]}")
         return self
 
 
@@ -194,7 +198,7 @@ def init_fields(
     nets = tuple(
         EmbeddingNet.init(
             1, settings.neuron, activation_function=settings.activation_function, resnet_dt=settings.resnet_dt,
-            precision=precision, seed=seed,
+            precision=precision, seed=seed, trainable=settings.trainable,
         )
         for seed in seeds
     )  # fmt: skip
@@ -226,9 +230,11 @@ def check_sel(sel: list[int] | str, type_map: Sequence[str], place: str = "descr
     return sel
 
 
-def stored_fields(data: dict[str, Any]) -> dict[str, Any]:
-    """The fields that all have, from a document. Raises FormatError for what dp does not read."""
-    data = check_version(data, "Descriptor", (1, 3))
+def stored_environment(data: dict[str, Any]) -> dict[str, Any]:
+    """The fields of every descriptor that embeds the environment matrix, from a document.
+
+    Raises FormatError for what dp does not read.
+    """
     if data.get("compress") is not None:
         raise FormatError("The model is compressed, which this version of dp does not read. Use the uncompressed file.")
     if data.get("spin") is not None:
@@ -242,7 +248,7 @@ def stored_fields(data: dict[str, Any]) -> dict[str, Any]:
         "dstd": dstd,
         "rcut": data["rcut"],
         "rcut_smth": data["rcut_smth"],
-        "sel": tuple(data["sel"]),
+        "sel": tuple(np.atleast_1d(data["sel"]).tolist()),
         "exclude_types": tuple((a, b) for a, b in data.get("exclude_types", [])),
         "env_protection": data.get("env_protection", 0.0),
         "set_davg_zero": data.get("set_davg_zero", False),
@@ -251,3 +257,8 @@ def stored_fields(data: dict[str, Any]) -> dict[str, Any]:
         "type_map": None if data.get("type_map") is None else tuple(data["type_map"]),
         "by_slot": differ_between_slots(davg, dstd),
     }
+
+
+def stored_fields(data: dict[str, Any]) -> dict[str, Any]:
+    """The fields that all have, from a document. Raises FormatError for what dp does not read."""
+    return stored_environment(check_version(data, "Descriptor", (1, 3)))

@@ -46,10 +46,6 @@ class AttentionSettings(MixedSettings):
 
     @pydantic.model_validator(mode="after")
     def _attention(self) -> AttentionSettings:
-        if self.axis_neuron > self.neuron[-1]:
-            raise ValueError(
-                f"axis_neuron is {self.axis_neuron}, more than the last width of neuron, {self.neuron[-1]}"
-            )
         if self.attn_mask:
             raise ValueError("attn_mask is true, which dp does not support; leave it out")
         if self.temperature is not None and self.scaling_factor != 1.0:
@@ -119,7 +115,7 @@ class DPA1(Mixed):
         basis, gain = self._basis(slots, table)
         total = xp.matrix_transpose(basis) @ g  # (n, columns, width)
         if not (self.zero_mean or self.by_slot):
-            empty = self._empty_slots(slots, types)
+            empty = self._empty_slots(slots, table, types)
             total = total + empty if gain is None else xp.concat([total[:, :4, :] + empty, total[:, 4:, :]], axis=1)
         a = total / float(self.nnei)
         product = xp.matrix_transpose(a if gain is None else a * gain) @ a[:, :, : self.axis_neuron]
@@ -155,20 +151,30 @@ class DPA1(Mixed):
         gain = arrays.constant(spread[0], like=squares) + squares @ arrays.constant(spread[1:], like=squares)
         return arrays.concat([slots.matrix, *higher], axis=-1), gain[:, None]
 
-    def _empty_slots(self, slots: Slots, types: Array) -> Array:
-        """What the empty slots add: each carries −davg/dstd, so their number times a constant. (n, 4, width)."""
+    def _empty_slots(self, slots: Slots, table: Neighborhood, types: Array) -> Array:
+        """What the empty slots add: all of a row are alike, so their number times a constant. (n, 4, width)."""
         xp = namespace(slots.matrix, types)
-        rows = -self.davg[:, :1, :] / self.dstd[:, :1, :]  # (ntypes, 1, 4)
-        neighbor = arrays.constant(np.arange(self.ntypes + 1)[None, :], like=slots.center)
-        center = arrays.constant(np.arange(self.ntypes)[:, None], like=slots.center)
-        g = self._embedded(rows[..., :1], neighbor, center, 0.0 * rows[..., :1], types)
-        if self.attention is not None:
-            g = self.attention.of_empty(g)
-        one = xp.reshape(rows[..., None] * g[:, :, None, :], (self.ntypes * (self.ntypes + 1), 4 * self.width))
+        one = xp.reshape(self._empty_rows(types), (self.ntypes * (self.ntypes + 1), 4 * self.width))
         center = xp.minimum(slots.center, xp.full_like(slots.center, self.ntypes - 1))
         kind = xp.full_like(center, self.ntypes) if slots.first is None else slots.first
         added = arrays.take(one, center * (self.ntypes + 1) + kind) * slots.missing
         return xp.reshape(added, (arrays.shape(added)[0], 4, self.width))
+
+    def _empty_rows(self, types: Array) -> Array:
+        """What one empty slot adds, which carries −davg/dstd, by type of the centre and by its own, or none.
+
+        (ntypes, ntypes + 1, 4·width).
+        """
+        xp = namespace(self.davg, types)
+        rows = -self.davg[:, :1, :] / self.dstd[:, :1, :]  # (ntypes, 1, 4)
+        like = arrays.positions(1, like=types)
+        neighbor = arrays.constant(np.arange(self.ntypes + 1)[None, :], like=like)
+        center = arrays.constant(np.arange(self.ntypes)[:, None], like=like)
+        g = self._embedded(rows[..., :1], neighbor, center, 0.0 * rows[..., :1], types)
+        if self.attention is not None:
+            g = self.attention.of_empty(g)
+        products = rows[..., None] * g[:, :, None, :]
+        return xp.reshape(products, (self.ntypes, self.ntypes + 1, 4 * self.width))
 
     @classmethod
     def init(cls, settings: DPA1Settings, type_map: Sequence[str]) -> DPA1:
@@ -240,7 +246,7 @@ def attention_fields(
         settings.attn_layer, sum(fields["sel"]), settings.neuron[-1], settings.attn, dotr=settings.attn_dotr,
         scaling_factor=settings.scaling_factor, normalize=settings.normalize, temperature=settings.temperature,
         smooth=smooth, trainable_ln=settings.trainable_ln, ln_eps=settings.ln_eps or 1e-5,
-        precision=fields["precision"], seed=child_seed(block, 2),
+        precision=fields["precision"], seed=child_seed(block, 2), trainable=settings.trainable,
     )  # fmt: skip
     return fields | {
         "smooth": smooth,

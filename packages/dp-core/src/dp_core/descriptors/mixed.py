@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import pydantic
 
 from dp_core import arrays
 from dp_core.arrays import namespace
+from dp_core.descriptors.base import EnvironmentSettings, stored_environment
 from dp_core.descriptors.environment import (
-    differ_between_slots,
     environment_document,
     environment_matrix,
     masked,
@@ -30,42 +29,22 @@ from dp_core.neighbors import Neighborhood
 from dp_core.nn import EmbeddingNet, NetworkCollection, canonical
 from dp_core.nn.networks import Seed, child_seed
 from dp_core.nn.type_embedding import TypeEmbedding
-from dp_core.schema.kinds import Activation, Precision, SeedSetting, check_types
-from dp_core.schema.section import Section, option
+from dp_core.schema.kinds import check_types
+from dp_core.schema.section import option
+from dp_core.type_map import renumbered_pairs, rows_of_types
 
 
-class MixedSettings(Section):
+class MixedSettings(EnvironmentSettings):
     """Settings of every descriptor with a type embedding."""
 
-    sel: int | list[int] | str = option(
+    sel: int | list[int] | str = option(  # type: ignore[assignment]
         "auto", "most neighbours within rcut, by type or of all types; 'auto' or 'auto:factor' counts them in the data"
     )
-    rcut: float = option(6.0, "cutoff radius", unit="Å", gt=0)
-    rcut_smth: float = option(0.5, "where the smooth switch to zero begins", unit="Å", ge=0)
-    neuron: list[int] = option([10, 20, 40], "widths of the embedding network")
-    activation_function: Activation = option("tanh", "activation of the embedding network")
-    resnet_dt: bool = option(False, "learn a step for every residual connection")
-    precision: Precision = option("default", "precision of the networks")
-    trainable: bool = option(True, "whether training changes the networks")
-    seed: SeedSetting = option(None, "seed of the initial weights")
-    exclude_types: list[tuple[int, int]] = option([], "pairs of types that do not see each other")
-    env_protection: float = option(0.0, "added to every distance, against division by zero", unit="Å", ge=0)
     set_davg_zero: bool = option(True, "keep the mean of the environment matrix at zero")
     tebd_dim: int = option(8, "numbers that stand for a type", gt=0)
     use_econf_tebd: bool = option(False, "types start from the electrons of their element, not from their number")
     use_tebd_bias: bool = option(False, "bias in the type embedding")
     concat_output_tebd: bool = option(True, "append the numbers of the atom's own type to the descriptor")
-
-    @pydantic.model_validator(mode="after")
-    def _environment(self) -> MixedSettings:
-        numbers = [self.sel] if isinstance(self.sel, int) else self.sel
-        if isinstance(numbers, list) and (min(numbers, default=0) < 0 or not any(numbers)):
-            raise ValueError(f"sel is {self.sel}; give the most neighbours, none negative, not 0 in all")
-        if self.rcut_smth >= self.rcut:
-            raise ValueError(f"rcut_smth is {self.rcut_smth} and must be smaller than rcut, {self.rcut}")
-        if not self.neuron or min(self.neuron) < 1:
-            raise ValueError(f"neuron is {self.neuron}; give at least one width, all positive")
-        return self
 
 
 class TypedSettings(MixedSettings):
@@ -236,17 +215,12 @@ def with_types(descriptor: Any, type_map: Sequence[str], random: np.random.Gener
     """A descriptor with a type embedding for other types; see ``Mixed.change_type_map``. std: dstd of new types."""
     embedding = descriptor.type_embedding.change_type_map(type_map, random)
     old = embedding_names(descriptor)
-    place = {old.index(name): k for k, name in enumerate(type_map) if name in old}
-    shape = (len(type_map), *descriptor.davg.shape[1:])
-    davg, dstd = np.zeros(shape, descriptor.davg.dtype), np.full(shape, std, descriptor.dstd.dtype)
-    for before, after in place.items():
-        davg[after], dstd[after] = descriptor.davg[before], descriptor.dstd[before]
     return replace(
         descriptor,
         type_embedding=embedding,
-        davg=davg,
-        dstd=dstd,
-        exclude_types=tuple((place[a], place[b]) for a, b in descriptor.exclude_types if a in place and b in place),
+        davg=rows_of_types(descriptor.davg, old, type_map, 0.0),
+        dstd=rows_of_types(descriptor.dstd, old, type_map, std),
+        exclude_types=renumbered_pairs(descriptor.exclude_types, old, type_map),
         type_map=tuple(type_map),
     )
 
@@ -282,7 +256,7 @@ def init_fields(
     def network(width: int, part: int) -> NetworkCollection:
         net = EmbeddingNet.init(
             width, settings.neuron, activation_function=settings.activation_function, resnet_dt=settings.resnet_dt,
-            precision=precision, seed=child_seed(block, part),
+            precision=precision, seed=child_seed(block, part), trainable=settings.trainable,
         )  # fmt: skip
         return NetworkCollection((net,), 0, ntypes, "embedding_network")
 
@@ -291,7 +265,8 @@ def init_fields(
         "embeddings_strip": None if strip_dim is None else network(strip_dim, 1),
         "type_embedding": TypeEmbedding.init(
             type_map, [settings.tebd_dim], use_econf_tebd=settings.use_econf_tebd,
-            use_tebd_bias=settings.use_tebd_bias, precision=precision, seed=child_seed(settings.seed, 1),
+            use_tebd_bias=settings.use_tebd_bias, precision=precision, trainable=settings.trainable,
+            seed=child_seed(settings.seed, 1),
         ),
         "davg": np.zeros((ntypes, sum(sel), 4), precision),
         "dstd": np.ones((ntypes, sum(sel), 4), precision),
@@ -311,30 +286,11 @@ def init_fields(
 
 def stored_fields(data: dict[str, Any]) -> dict[str, Any]:
     """The fields that all have, from a document. Raises FormatError for what dp does not read."""
-    if data.get("compress") is not None:
-        raise FormatError("The model is compressed, which this version of dp does not read. Use the uncompressed file.")
-    if data.get("spin") is not None:
-        raise FormatError(
-            "The descriptor was made with the old form of spin, which has no meaning here; retrain the model."
-        )
-    davg, dstd = data["@variables"]["davg"], data["@variables"]["dstd"]
     strip = data.get("embeddings_strip")
-    return {
-        "embeddings": NetworkCollection.deserialize(data["embeddings"]),
+    fields = stored_environment(data)
+    return fields | {
         "embeddings_strip": None if strip is None else NetworkCollection.deserialize(strip),
         "type_embedding": TypeEmbedding.deserialize(data["type_embedding"]),
-        "davg": davg,
-        "dstd": dstd,
-        "rcut": data["rcut"],
-        "rcut_smth": data["rcut_smth"],
-        "sel": tuple(np.atleast_1d(data["sel"]).tolist()),
-        "exclude_types": tuple((a, b) for a, b in data.get("exclude_types", [])),
-        "env_protection": data.get("env_protection", 0.0),
-        "set_davg_zero": data["set_davg_zero"],
         "concat_output_tebd": data.get("concat_output_tebd", True),
-        "precision": canonical(data.get("precision", "default")),
-        "trainable": data.get("trainable", True),
-        "type_map": None if data.get("type_map") is None else tuple(data["type_map"]),
-        "by_slot": differ_between_slots(davg, dstd),
-        "zero_mean": bool(data["set_davg_zero"] and not np.any(davg)),
+        "zero_mean": bool(data["set_davg_zero"] and not np.any(fields["davg"])),
     }

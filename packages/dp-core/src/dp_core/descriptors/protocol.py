@@ -36,6 +36,11 @@ def neighbor_spec(descriptor: Any, ntypes: int, exclude: frozenset[tuple[int, in
     )
 
 
+def mixed_types(descriptor: Any) -> bool:
+    """Whether the descriptor tells the types apart by numbers, so that one fitting network serves all of them."""
+    return bool(getattr(descriptor, "mixed_types", not descriptor.by_type))
+
+
 def map_parts(descriptor: Any, change: Callable[[Any], Any]) -> Any:
     """The descriptor with ``change(part)`` for every part that has statistics of the training data.
 

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import pydantic
-
-from dp_core import arrays
+from dp_core import arrays, registry
 from dp_core.arrays import namespace
 from dp_core.descriptors.base import EnvironmentSettings, TwoBody, init_fields, stored_fields
 from dp_core.module import Array, module
 from dp_core.neighbors import Neighborhood
-from dp_core.schema.section import option
+from dp_core.schema.section import Section, option
 
 
 class SeE2ASettings(EnvironmentSettings):
@@ -27,14 +25,6 @@ class SeE2ASettings(EnvironmentSettings):
     axis_neuron: int = option(4, "columns kept in the descriptor product", aliases=("n_axis_neuron",), gt=0)
     type_one_side: bool = option(False, "networks by neighbour type only, not by pair of types")
 
-    @pydantic.model_validator(mode="after")
-    def _axes(self) -> SeE2ASettings:
-        if self.axis_neuron > self.neuron[-1]:
-            raise ValueError(
-                f"axis_neuron is {self.axis_neuron}, more than the last width of neuron, {self.neuron[-1]}"
-            )
-        return self
-
 
 @module
 class SeE2A(TwoBody):
@@ -43,6 +33,7 @@ class SeE2A(TwoBody):
     axis_neuron: int = 4
 
     Settings = SeE2ASettings
+    takes_type_embedding = True
 
     @property
     def dim_out(self) -> int:
@@ -66,8 +57,13 @@ class SeE2A(TwoBody):
         return arrays.cast(flat, "float64"), arrays.cast(rotation, "float64")
 
     @classmethod
-    def init(cls, settings: SeE2ASettings, type_map: Sequence[str]) -> SeE2A:
-        """Random networks and trivial statistics. ``sel`` must be numbers by now."""
+    def init(cls, settings: SeE2ASettings, type_map: Sequence[str], type_embedding: Section | None = None) -> Any:
+        """Random networks and trivial statistics. ``sel`` must be numbers by now.
+
+        With the settings of a type embedding it is another descriptor, see ``se_a_ebd_v2.py``.
+        """
+        if type_embedding is not None:
+            return registry.lookup("descriptor", "se_a_ebd_v2").init(settings, type_map, type_embedding)
         return cls(
             **init_fields(settings, type_map, 4, one_side=settings.type_one_side),
             axis_neuron=settings.axis_neuron,
@@ -80,8 +76,10 @@ class SeE2A(TwoBody):
         return self.document("se_e2_a") | own
 
     @classmethod
-    def deserialize(cls, data: dict[str, Any]) -> SeE2A:
+    def deserialize(cls, data: dict[str, Any]) -> Any:
         """The descriptor of a document."""
+        if "type_embedding" in data:
+            return registry.lookup("descriptor", "se_a_ebd_v2").deserialize(data)
         return cls(
             **stored_fields(data),
             axis_neuron=data.get("axis_neuron", 8),

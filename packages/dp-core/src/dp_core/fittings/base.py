@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pydantic
@@ -13,12 +13,13 @@ from dp_core import arrays
 from dp_core.arrays import namespace
 from dp_core.errors import ConfigError, DataError
 from dp_core.format.versions import check_version
-from dp_core.module import Array, buffer, module
+from dp_core.module import Array, buffer, module, replace
 from dp_core.neighbors import Neighborhood
 from dp_core.nn import FittingNet, NetworkCollection, canonical
 from dp_core.nn.networks import child_seed
 from dp_core.schema.kinds import Activation, Precision, SeedSetting
 from dp_core.schema.section import Section, option
+from dp_core.type_map import renumbered, rows_of_types
 
 
 class FittingSettings(Section):
@@ -134,6 +135,25 @@ class Fitting:
         """The values before the output layer: (n, dim_descrpt) -> (n, neuron[-1]), float64."""
         hidden = self._by_type(self.features(descriptor, table), table, lambda net, part: net.last_hidden(part))
         return arrays.cast(hidden, "float64")
+
+    def change_type_map(self, type_map: Sequence[str], old: Sequence[str]) -> Self:
+        """The fitting for other types than the ``old`` ones, of which the model keeps the names; new ones: no bias.
+
+        Only for fittings with one network for all types.
+        """
+
+        def of_types(values: tuple[Any, ...], new: Any) -> tuple[Any, ...]:
+            return tuple(values[old.index(t)] if t in old else new for t in type_map) if values else ()
+
+        return replace(
+            self,
+            bias_atom_e=rows_of_types(self.bias_atom_e, old, type_map, 0.0),
+            ntypes=len(type_map),
+            vacuum=of_types(self.vacuum, True),
+            atom_ener=of_types(self.atom_ener, None),
+            exclude_types=renumbered(self.exclude_types, old, type_map),
+            type_map=tuple(type_map),
+        )
 
     def _vacuum_values(self, x: Array, y: Array, table: Neighborhood) -> Array:
         """The networks on a zero descriptor with the same parameters, zero for types that keep their value."""

@@ -10,14 +10,17 @@ import pydantic
 
 from dp_core import arrays, registry
 from dp_core.arrays import namespace
-from dp_core.descriptors.protocol import neighbor_spec
+from dp_core.descriptors.protocol import mixed_types, neighbor_spec
 from dp_core.errors import ConfigError, nearest
 from dp_core.format.versions import check_version
 from dp_core.module import Array, buffer, module, replace
 from dp_core.neighbors import Neighborhood, NeighborSpec
+from dp_core.nn.networks import Seed
+from dp_core.nn.type_embedding import TypeEmbeddingSettings
 from dp_core.outputs import OutputDef
 from dp_core.schema.kinds import check_types
-from dp_core.schema.section import Section, Variant, option
+from dp_core.schema.section import Section, Variant, option, wrong
+from dp_core.type_map import renumbered, renumbered_pairs, rows_of_types
 
 
 class StandardSettings(Section):
@@ -27,6 +30,9 @@ class StandardSettings(Section):
     type_map: list[str] | None = option(None, "names of the elements, in the order of the types")
     descriptor: Annotated[Any, Variant("descriptor")] = option(..., "the descriptor section")
     fitting_net: Annotated[Any, Variant("fitting", "ener")] = option(..., "the fitting section")
+    type_embedding: TypeEmbeddingSettings | None = option(
+        None, "numbers that stand for a type, with which se_e2_a has one network instead of one for each type"
+    )
     data_stat_nbatch: int = option(10, "batches of each system used for statistics", gt=0)
     data_stat_protect: float = option(0.01, "smallest standard deviation of frame and atomic parameters", gt=0)
     data_bias_nsample: int = option(10, "batches of each system used when only the bias is fitted", gt=0)
@@ -46,6 +52,19 @@ class StandardSettings(Section):
             raise ValueError(f"type_map is {self.type_map}; name each element once, or leave it out")
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _typed(self) -> StandardSettings:
+        kind = self.descriptor.type
+        if self.type_embedding is not None and not _takes_type_embedding(kind):
+            own = "tebd_dim" in type(self.descriptor).model_fields
+            told = "; it has its own, of tebd_dim numbers" if own else ""
+            raise wrong("type_embedding", f"does not go with the descriptor {kind}{told}; leave the section out")
+        return self
+
+
+def _takes_type_embedding(descriptor: str) -> bool:
+    return getattr(registry.lookup("descriptor", descriptor), "takes_type_embedding", False)
+
 
 def _check_preset(preset: dict[str, list[Any]] | None, output: str, type_map: Sequence[str]) -> None:
     """Raise ConfigError where a bias is given that would belong to nothing."""
@@ -57,6 +76,38 @@ def _check_preset(preset: dict[str, list[Any]] | None, output: str, type_map: Se
                 f"model/preset_out_bias/{name} has {len(values)} entries, but the type map has {len(type_map)} "
                 f"elements ({', '.join(type_map)}). Give one for each; null is fitted."
             )
+
+
+def _preset_of_types(preset: dict[str, list[Any]] | None, old: Sequence[str], new: Sequence[str]) -> Any:
+    """Fixed biases for other types; those of new types are fitted."""
+    if not preset:
+        return preset
+    return {name: [values[old.index(t)] if t in old else None for t in new] for name, values in preset.items()}
+
+
+def _script_of_types(script: dict[str, Any], old: Sequence[str], new: Sequence[str]) -> dict[str, Any]:
+    """The model section of an input file for other types."""
+
+    def of_descriptor(section: dict[str, Any]) -> dict[str, Any]:
+        changed = dict(section)
+        if "exclude_types" in section:
+            changed["exclude_types"] = [list(pair) for pair in renumbered_pairs(section["exclude_types"], old, new)]
+        if isinstance(section.get("list"), list):
+            changed["list"] = [of_descriptor(child) for child in section["list"]]
+        return changed
+
+    made = script | {"type_map": list(new), "descriptor": of_descriptor(script.get("descriptor", {}))}
+    if "atom_exclude_types" in script:
+        made["atom_exclude_types"] = list(renumbered(script["atom_exclude_types"], old, new))
+    if "pair_exclude_types" in script:
+        made["pair_exclude_types"] = [list(p) for p in renumbered_pairs(script["pair_exclude_types"], old, new)]
+    if "preset_out_bias" in script:
+        made["preset_out_bias"] = _preset_of_types(script["preset_out_bias"], old, new)
+    energies = script.get("fitting_net", {}).get("atom_ener")
+    if energies:
+        known = [energies[old.index(t)] if t in old else None for t in new]
+        made["fitting_net"] = script["fitting_net"] | {"atom_ener": known}
+    return made
 
 
 @module
@@ -109,14 +160,43 @@ class StandardModel:
         """The values before the output layer of the fitting: (n, neuron[-1])."""
         return self.fitting.last_hidden(self.descriptor(table)[0], table)
 
+    def change_type_map(self, type_map: Sequence[str], *, seed: Seed = None) -> StandardModel:
+        """The model for other types, by name: known ones keep all they have, in whatever order they come.
+
+        New types get random numbers in the type embedding, no bias, and a trivial normalisation; types that are not
+        named are dropped. Raises ConfigError where the model has networks of certain types.
+        """
+        names = list(type_map)
+        if not names or len(set(names)) != len(names):
+            raise ConfigError(f"The new type map is {names}; name each element once.")
+        if not (hasattr(self.descriptor, "change_type_map") and self.fitting.mixed_types):
+            raise ConfigError(
+                f"The model, with the descriptor {self.descriptor.serialize()['type']}, has networks of certain types, "
+                f"{', '.join(self.type_map)} in this order, which cannot be changed. Train a new model."
+            )
+        old = self.type_map
+        return replace(
+            self,
+            descriptor=self.descriptor.change_type_map(names, np.random.default_rng(seed)),
+            fitting=self.fitting.change_type_map(names, old),
+            out_bias=rows_of_types(self.out_bias, old, names, 0.0, axis=1),
+            out_std=rows_of_types(self.out_std, old, names, 1.0, axis=1),
+            type_map=tuple(names),
+            atom_exclude_types=renumbered(self.atom_exclude_types, old, names),
+            pair_exclude_types=renumbered_pairs(self.pair_exclude_types, old, names),
+            preset_out_bias=_preset_of_types(self.preset_out_bias, old, names),
+            script=None if self.script is None else _script_of_types(self.script, old, names),
+        )
+
     @classmethod
     def init(cls, settings: StandardSettings, type_map: Sequence[str]) -> StandardModel:
         """A new model with random networks and no statistics."""
-        descriptor = registry.lookup("descriptor", settings.descriptor.type).init(settings.descriptor, type_map)
+        typed = () if settings.type_embedding is None else (settings.type_embedding,)
+        descriptor = registry.lookup("descriptor", settings.descriptor.type).init(settings.descriptor, type_map, *typed)
         fitting = registry.lookup("fitting", settings.fitting_net.type).init(
             settings.fitting_net,
             dim_descrpt=descriptor.dim_out,
-            mixed_types=not descriptor.by_type,
+            mixed_types=mixed_types(descriptor),
             type_map=type_map,
         )
         exclude = tuple(settings.atom_exclude_types)

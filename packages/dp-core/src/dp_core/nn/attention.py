@@ -208,6 +208,7 @@ class NeighborAttention:
         ln_eps: float,
         precision: str,
         seed: Seed,
+        trainable: bool = True,
     ) -> NeighborAttention:
         """Random projections."""
 
@@ -217,7 +218,7 @@ class NeighborAttention:
             def projection(n_in: int, n_out: int, part: int) -> Layer:
                 return Layer.init(
                     n_in, n_out, activation_function="none", resnet=False, precision=precision,
-                    seed=child_seed(gated, part),
+                    seed=child_seed(gated, part), trainable=trainable,
                 )  # fmt: skip
 
             norm = LayerNorm.init(width, eps=ln_eps, trainable=trainable_ln, precision=precision)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pydantic
 
 from dp_core import arrays
 from dp_core.errors import ConfigError
@@ -14,6 +15,27 @@ from dp_core.module import Array, module, replace
 from dp_core.nn.electrons import WIDTH, electron_configurations
 from dp_core.nn.networks import EmbeddingNet, Seed
 from dp_core.nn.precision import canonical
+from dp_core.schema.kinds import Activation, Precision, SeedSetting
+from dp_core.schema.section import Section, option
+
+
+class TypeEmbeddingSettings(Section):
+    """The section model/type_embedding of an input file."""
+
+    neuron: list[int] = option([8], "widths of the network; the last is how many numbers stand for a type")
+    activation_function: Activation = option("tanh", "activation of the network")
+    resnet_dt: bool = option(False, "learn a step for every residual connection")
+    precision: Precision = option("default", "precision of the network")
+    trainable: bool = option(True, "whether training changes the network")
+    seed: SeedSetting = option(None, "seed of the initial weights")
+    use_econf_tebd: bool = option(False, "types start from the electrons of their element, not from their number")
+    use_tebd_bias: bool = option(False, "bias in the network")
+
+    @pydantic.model_validator(mode="after")
+    def _widths(self) -> TypeEmbeddingSettings:
+        if not self.neuron or min(self.neuron) < 1:
+            raise ValueError(f"neuron is {self.neuron}; give at least one width, all positive")
+        return self
 
 
 @module
@@ -68,6 +90,15 @@ class TypeEmbedding:
             resnet_dt=resnet_dt, precision=precision, seed=seed, bias=use_tebd_bias,
         )  # fmt: skip
         return cls(net, len(type_map), use_econf_tebd, padding, trainable, canonical(precision), tuple(type_map))
+
+    @classmethod
+    def of_settings(cls, s: TypeEmbeddingSettings, type_map: Sequence[str], *, seed: Seed) -> TypeEmbedding:
+        """Random values, from the section of an input file. seed: where the section has none."""
+        return cls.init(
+            type_map, s.neuron, activation_function=s.activation_function, resnet_dt=s.resnet_dt,
+            use_econf_tebd=s.use_econf_tebd, use_tebd_bias=s.use_tebd_bias, trainable=s.trainable,
+            precision=s.precision, seed=seed if s.seed is None else s.seed,
+        )  # fmt: skip
 
     def change_type_map(self, type_map: Sequence[str], random: np.random.Generator) -> TypeEmbedding:
         """The embedding for other types: known ones keep their vectors, new ones get random weights.

@@ -31,7 +31,6 @@ KEYS: dict[str, dict[str, tuple[Any, str]]] = {
         "bridging_method": ("None", "bridging to the ZBL potential"),
         "bridging_r_inner": (0.5, "bridging to the ZBL potential"),
         "bridging_r_outer": (0.8, "bridging to the ZBL potential"),
-        "type_embedding": (None, "the separate type embedding of TensorFlow models"),
         "modifier": (None, "data modifiers (DPLR)"),
         "spin": (None, "spin models"),
         "compress": (None, "compression from the input file"),
@@ -82,7 +81,7 @@ TYPES: dict[str, tuple[str, ...]] = {
     "model": ("dpa4", "DPA4", "SeZM", "sezm", "frozen", "pairtab", "pairwise_dprc", "linear_ener"),
     "descriptor": (
         "dpa4c", "DPA4C", "dpa4", "DPA4", "SeZM", "sezm", "se_a_tpe", "se_a_ebd",
-        "dpa2", "se_a_ebd_v2", "se_a_tpe_v2", "se_a_mask",
+        "dpa2", "se_a_mask",
     ),
     "fitting": ("dpa4_ener", "sezm_ener", "dos", "population", "property", "polar", "dipole"),
     "loss": ("dens", "ener_spin", "dos", "population", "property", "tensor"),

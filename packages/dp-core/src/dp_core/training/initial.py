@@ -56,7 +56,8 @@ def take_weights(model: Any, source: Any, name: str, *, fresh: Callable[[Any], A
     if tuple(source.type_map) != tuple(model.type_map):
         raise ConfigError(
             f"{name} is a model of {' '.join(source.type_map)}, in this order; model/type_map here is "
-            f"{' '.join(model.type_map)}. Give the same type_map."
+            f"{' '.join(model.type_map)}. Give the same type_map, or change that of the file first "
+            "(change_type_map, see the manual page Models)."
         )
     new, old = leaves(model), leaves(source)
     problems = [f"{path} is not in the file" for path in new if path not in old]
