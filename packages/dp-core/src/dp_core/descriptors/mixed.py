@@ -234,21 +234,23 @@ class Mixed:
 
 def with_types(descriptor: Any, type_map: Sequence[str], random: np.random.Generator, std: float = 1.0) -> Any:
     """A descriptor with a type embedding for other types; see ``Mixed.change_type_map``. std: dstd of new types."""
-    embedding = descriptor.type_embedding.change_type_map(type_map, random)
-    old = embedding_names(descriptor)
-    place = {old.index(name): k for k, name in enumerate(type_map) if name in old}
-    shape = (len(type_map), *descriptor.davg.shape[1:])
-    davg, dstd = np.zeros(shape, descriptor.davg.dtype), np.full(shape, std, descriptor.dstd.dtype)
-    for before, after in place.items():
-        davg[after], dstd[after] = descriptor.davg[before], descriptor.dstd[before]
-    return replace(
+    changed = replace(
         descriptor,
-        type_embedding=embedding,
-        davg=davg,
-        dstd=dstd,
-        exclude_types=tuple((place[a], place[b]) for a, b in descriptor.exclude_types if a in place and b in place),
+        type_embedding=descriptor.type_embedding.change_type_map(type_map, random),
         type_map=tuple(type_map),
     )
+    return of_types(changed, embedding_names(descriptor), type_map, std)
+
+
+def of_types(part: Any, old: Sequence[str], new: Sequence[str], std: float = 1.0) -> Any:
+    """Statistics and excluded pairs of a part for the types ``new`` in place of ``old``. std: dstd of new types."""
+    place = {old.index(name): k for k, name in enumerate(new) if name in old}
+    shape = (len(new), *part.davg.shape[1:])
+    davg, dstd = np.zeros(shape, part.davg.dtype), np.full(shape, std, part.dstd.dtype)
+    for before, after in place.items():
+        davg[after], dstd[after] = part.davg[before], part.dstd[before]
+    exclude = tuple((place[a], place[b]) for a, b in part.exclude_types if a in place and b in place)
+    return replace(part, davg=davg, dstd=dstd, exclude_types=exclude)
 
 
 def embedding_names(descriptor: Mixed) -> list[str]:
