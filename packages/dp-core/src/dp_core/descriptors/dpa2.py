@@ -31,7 +31,7 @@ from dp_core.nn.networks import Layer, Seed, child_seed
 from dp_core.nn.type_embedding import TypeEmbedding
 from dp_core.nn.updates import plain_layer
 from dp_core.schema.kinds import Activation, Precision, SeedSetting, check_types
-from dp_core.schema.section import Section, option, stored_section
+from dp_core.schema.section import Section, option, stored_section, with_numbers
 
 
 class RepinitSettings(Section):
@@ -115,7 +115,7 @@ class DPA2Settings(Section):
                 f"repformer/nsel is {inner.nsel} and must be smaller than repinit/nsel, {outer.nsel}, which counts the "
                 "neighbours within a larger cutoff"
             )
-        known = sorted(part for part in self.parts.values() if isinstance(part[1], int))
+        known = sorted((rcut, sel) for rcut, sel in self.parts.values() if isinstance(sel, int))
         for (nearer, few), (farther, many) in pairwise(known):
             if few > many:
                 raise ValueError(
@@ -141,14 +141,17 @@ class DPA2Settings(Section):
     def with_counted_sel(self, count: CountSel) -> DPA2Settings:
         """The settings with what ``count`` gives for every ``nsel`` and ``three_body_sel``."""
         changed: dict[str, dict[str, Any]] = {"repinit": {}, "repformer": {}}
-        for place, (rcut, sel) in self.parts.items():
+        least = 0
+        for place, (rcut, sel) in sorted(self.parts.items(), key=lambda part: part[1][0]):
             section, key = place.split("/")
             found = count(place, sel, rcut, mixed=True)
-            changed[section][key] = found[0] if isinstance(found, list) else found
-        if isinstance(self.repinit.nsel, str):  # the numbers of both cutoffs may be the same, which is not allowed
-            changed["repinit"]["nsel"] = max(changed["repinit"]["nsel"], changed["repformer"]["nsel"] + 4)
+            number = found[0] if isinstance(found, list) else found
+            # equal counts, or a given number above a count, must not make what is counted contradictory
+            number = max(number, least + 4 * (place == "repinit/nsel")) if isinstance(sel, str) else number
+            changed[section][key] = number
+            least = max(least, number)
         counted = {name: getattr(self, name).model_copy(update=values) for name, values in changed.items()}
-        return DPA2Settings(**dict(self) | counted)  # checked again, with the numbers
+        return with_numbers(self, counted)
 
 
 @module

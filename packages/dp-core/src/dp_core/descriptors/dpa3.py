@@ -28,7 +28,7 @@ from dp_core.nn.networks import EmbeddingNet, Layer, child_seed
 from dp_core.nn.type_embedding import TypeEmbedding
 from dp_core.nn.updates import plain_layer
 from dp_core.schema.kinds import Activation, Precision, SeedSetting, check_types
-from dp_core.schema.section import Section, option, stored_section
+from dp_core.schema.section import Section, option, stored_section, with_numbers
 
 
 class DPA3Settings(Section):
@@ -76,7 +76,7 @@ class DPA3Settings(Section):
             for kind, rcut in (("e", s.e_rcut), ("a", s.a_rcut))
         }
         numbers = {key: sel[0] if isinstance(sel, list) else sel for key, sel in found.items()}
-        repflow = RepflowSettings(**s.model_dump() | numbers)  # checked again: a given a_sel may be more than e_sel now
+        repflow = with_numbers(s, numbers)  # a given a_sel may be more than e_sel now
         return self.model_copy(update={"repflow": repflow})
 
 

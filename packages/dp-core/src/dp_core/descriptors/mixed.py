@@ -253,7 +253,7 @@ def of_types(part: Any, old: Sequence[str], new: Sequence[str], std: float = 1.0
     return replace(part, davg=davg, dstd=dstd, exclude_types=exclude)
 
 
-def embedding_names(descriptor: Mixed) -> list[str]:
+def embedding_names(descriptor: Any) -> list[str]:
     """The names of the types. Raises ConfigError if there are none."""
     if descriptor.type_map is None:
         raise ConfigError("The descriptor has no type_map, so its types cannot be changed.")

@@ -182,7 +182,8 @@ class LocalAttention:
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> LocalAttention:
         """The attention of a document."""
-        return cls(*_layers(data, "LocalAtten", "mapq", "mapkv", "head_map"), data["head_num"])
+        q, kv, join = _layers(data, "LocalAtten", "mapq", "mapkv", "head_map")
+        return cls(q, kv, join, data["head_num"])
 
 
 @module
@@ -222,7 +223,8 @@ class PairAttention:
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> PairAttention:
         """The attention of a document."""
-        return cls(*_layers(data, "Atten2Map", "mapqk"), data["head_num"], data["has_gate"])
+        (qk,) = _layers(data, "Atten2Map", "mapqk")
+        return cls(qk, data["head_num"], data["has_gate"])
 
 
 @module

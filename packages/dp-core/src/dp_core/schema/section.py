@@ -74,8 +74,21 @@ def stored_section(section: type[S], data: dict[str, Any], key: str) -> S:
     try:
         return section(**data[key])
     except pydantic.ValidationError as error:
-        reasons = "; ".join(f"{'/'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise FormatError(f"{key} of the model cannot be used ({reasons}). Was it made by a newer program?") from error
+        raise FormatError(
+            f"{key} of the model cannot be used ({_reasons(error)}). Was it made by a newer program?"
+        ) from error
+
+
+def with_numbers(settings: S, changes: dict[str, Any]) -> S:
+    """The settings with other values, checked again. Raises ConfigError if they do not fit the rest."""
+    try:
+        return type(settings)(**dict(settings) | changes)
+    except pydantic.ValidationError as error:
+        raise ConfigError(f"What was counted in the data does not fit the input: {_reasons(error)}.") from error
+
+
+def _reasons(error: pydantic.ValidationError) -> str:
+    return "; ".join(f"{'/'.join(map(str, e['loc']))}: {e['msg']}".removeprefix(": ") for e in error.errors())
 
 
 @dataclass(frozen=True)
