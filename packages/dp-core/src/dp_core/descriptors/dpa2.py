@@ -18,7 +18,15 @@ from dp_core import arrays
 from dp_core.arrays import namespace
 from dp_core.descriptors.dpa1 import DPA1
 from dp_core.descriptors.environment import environment_document, kept, nearest
-from dp_core.descriptors.mixed import Mixed, MixedSettings, embedding_names, init_fields, of_types, stored_fields
+from dp_core.descriptors.mixed import (
+    Mixed,
+    MixedSettings,
+    embedding_names,
+    init_fields,
+    of_types,
+    stored_fields,
+    warn_of_first,
+)
 from dp_core.descriptors.protocol import CountSel
 from dp_core.descriptors.repformer import Repformer, RepformerSettings
 from dp_core.descriptors.se_e3_tebd import SeE3Tebd
@@ -284,6 +292,7 @@ class DPA2:
             axis_neuron=s.axis_neuron,
             type_one_side=s.type_one_side,
         )
+        warn_of_first(repinit, "descriptor/repinit/set_davg_zero")
         three_body = None
         if s.use_three_body:
             fields = _embedding_fields(settings, type_map, "three_body_", types=2, seed=child_seed(seed, 5))

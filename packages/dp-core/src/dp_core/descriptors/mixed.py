@@ -7,6 +7,7 @@ order of the atoms; the table says the type of the first atom where the descript
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -32,6 +33,8 @@ from dp_core.nn.networks import Seed, child_seed
 from dp_core.nn.type_embedding import TypeEmbedding
 from dp_core.schema.kinds import Activation, Precision, SeedSetting, check_types
 from dp_core.schema.section import Section, option
+
+log = logging.getLogger("dp_core.descriptors")
 
 
 class MixedSettings(Section):
@@ -265,6 +268,16 @@ def _first_type(neighbor_types: Array, ntypes: int) -> Array:
     xp = namespace(neighbor_types)
     lowest = xp.min(neighbor_types, axis=1)
     return xp.where(lowest < -1, -2 - lowest, xp.full_like(lowest, ntypes))
+
+
+def warn_of_first(made: Mixed, key: str) -> None:
+    """Tell the user of a new descriptor that ``key`` makes energies depend on the order of the atoms."""
+    if made.marks_first:
+        log.warning(
+            "%s is false: empty slots then have the type of the first atom of a frame, as in DeePMD-kit, and energies "
+            "depend on the order of the atoms. Leave it out, or set it to true.",
+            key,
+        )
 
 
 def init_fields(

@@ -122,6 +122,7 @@ class Directions(NamedTuple):
     directed: Array  # (n, 3, K), with the weights of the slots, scaled
     gate: Array  # (n, K, 1, K), product of the directions of two neighbours, with both weights
     both: Array  # (n, K, 1, K), both weights
+    raised: Array  # (n, K, 1, K), what both weights add to the logits where they are smooth
 
     @classmethod
     def of(cls, h2: Array, g: Geometry) -> Directions:
@@ -129,8 +130,8 @@ class Directions(NamedTuple):
         xp = namespace(h2, g.weight)
         weighted = h2 * g.weight
         gate = weighted @ xp.matrix_transpose(weighted)
-        both = g.weight @ xp.matrix_transpose(g.weight)
-        return cls(h2, xp.matrix_transpose(weighted * g.scale), gate[:, :, None, :], both[:, :, None, :])
+        both = (g.weight @ xp.matrix_transpose(g.weight))[:, :, None, :]
+        return cls(h2, xp.matrix_transpose(weighted * g.scale), gate[:, :, None, :], both, RAISED * both)
 
 
 @module
@@ -209,7 +210,7 @@ class PairAttention:
         apart, flat = (n, k, self.heads, k), (n, k * self.heads, k)
         logits = xp.reshape(logits, apart)
         if g.smooth:
-            logits = logits * (d.gate if self.gated else d.both) + RAISED * d.both
+            logits = logits * (d.gate if self.gated else d.both) + d.raised
         elif self.gated:
             logits = logits * d.gate
         p, total = softmax_parts(xp.reshape(logits, flat), g.valid, g.spare, smooth=g.smooth)

@@ -146,7 +146,7 @@ def softmax_parts(logits: Array, valid: Array, spare: Array, *, smooth: bool) ->
     if not smooth:
         logits = logits + _NEVER * (1.0 - xp.matrix_transpose(valid))
     empty = xp.broadcast_to(0.0 * spare + (0.0 if smooth else _NEVER), (rows, many, 1))
-    top = xp.max(xp.concat([logits, empty], axis=-1), axis=-1, keepdims=True)
+    top = arrays.detached(xp.max(xp.concat([logits, empty], axis=-1), axis=-1, keepdims=True))
     p = xp.exp(logits - top)
     return p, p @ valid + (spare * xp.exp(-top) if smooth else spare)
 
