@@ -1,5 +1,6 @@
 """dpa2 against numbers of another implementation, in two domains, in a hybrid, trained, and what is refused."""
 
+import array_api_strict
 import numpy as np
 import pytest
 
@@ -7,7 +8,7 @@ from dp_core.descriptors.dpa2 import DPA2
 from dp_core.errors import ConfigError, FormatError
 from dp_core.inference import DeepPot
 from dp_core.models.standard import StandardModel
-from dp_core.module import leaves, map_with_path, replace
+from dp_core.module import leaves, map_with_path, replace, tree_map
 from dp_core.neighbors import build_batch, frame_neighbors
 from dp_core.schema import parse_model
 from dp_core.schema.section import validate
@@ -120,6 +121,17 @@ def test_against_known_numbers(case):
     seen = [d[0, 0], d[0, 1], d[1, 0], d[3, -1], d.sum(), (d * d).sum()]
     np.testing.assert_allclose(seen, values, rtol=1e-11)
     np.testing.assert_allclose([*rotation[0, 0], (rotation**2).sum()], rotations, rtol=1e-11)
+
+
+@pytest.mark.parametrize("case", VECTORS)
+def test_standard_functions_are_enough(case):
+    """An array library that has nothing else gives the same."""
+    descriptor = made(VECTORS[case][0])
+    model = replace(model_of(), descriptor=descriptor)
+    batch = build_batch([frame_neighbors(COORD, CELL, TYPES, model.neighbor_spec)], model.neighbor_spec)
+    strict, table = (tree_map(array_api_strict.asarray, tree) for tree in (descriptor, batch.table))
+    for found, expected in zip(strict(table), descriptor(batch.table), strict=True):
+        np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("case", VECTORS)
