@@ -37,6 +37,9 @@ GOOD = [
     "dpa1_attn2_strip_smooth",
     "dpa1_strip_oneside",
     "se_atten_v2",
+    "dpa2_small",
+    "dpa2_threebody",
+    "dpa2_res_residual",
     "dpa3_charge_spin",
     "dpa3_dynamic_sel",
     "dpa3_no_angle",
@@ -45,7 +48,14 @@ GOOD = [
 
 
 #: Each check has sizes of its own, for which JAX compiles a program: there, one model of each kind.
-FEW = ["se_e2_a_twoside", "hybrid_sea_dpa1", "se_e3_tebd_strip", "dpa1_attn2_strip_smooth", "dpa3_options"]
+FEW = [
+    "se_e2_a_twoside",
+    "hybrid_sea_dpa1",
+    "se_e3_tebd_strip",
+    "dpa1_attn2_strip_smooth",
+    "dpa2_res_residual",
+    "dpa3_options",
+]
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -64,6 +74,14 @@ def test_a_discontinuity_of_the_format_is_found(golden):
     so that the energy jumps when one enters. The format defines it so."""
     report = check_model(golden("se_e2_a_exclude").path)
     assert [check.name for check in report.failures] == ["continuity at the cutoff"]
+
+
+def test_a_dpa2_that_is_not_smooth(golden):
+    """Neighbours take their full part up to the cutoff, and means that are not 0 bring the first atom in. The format
+    defines it so."""
+    report = check_model(golden("dpa2_few_updates").path)
+    failed = {check.name for check in report.failures}
+    assert failed == {"permutation", "continuity at the cutoff", "isolated atoms", "virtual atoms"}
 
 
 @pytest.mark.parametrize("name", ["dpa1_econf", "sel_overflow_dpa1"])

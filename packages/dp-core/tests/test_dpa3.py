@@ -1,19 +1,14 @@
 """dpa3 against numbers of another implementation, in parts, in a hybrid, and what is refused."""
 
-import threading
-
 import numpy as np
 import pytest
-from autograd.extend import defvjp, primitive
 
 from dp_core.descriptors.dpa3 import DPA3
 from dp_core.errors import ConfigError, DataError, FormatError
 from dp_core.inference import DeepPot
 from dp_core.models.standard import StandardModel
 from dp_core.module import map_with_path, replace
-from dp_core.neighbors import build_batch, frame_neighbors, frame_pairs, row_neighbors
-from dp_core.numpy_backend import gradient
-from dp_core.outputs import evaluate_atoms
+from dp_core.neighbors import build_batch, frame_neighbors
 from dp_core.schema import parse_model
 from dp_core.schema.section import validate
 from dp_core.training import train
@@ -117,91 +112,10 @@ def test_statistics_that_differ_between_slots():
     assert not np.allclose(by_slot(table)[0], descriptor(table)[0])
 
 
-# -- several domains
-
-
-class Domains:
-    """The exchange of features between two domains that are evaluated at the same time, each in a thread of its own."""
-
-    def __init__(self, owners):
-        self.owners, self.values = owners, [None, None]  # rows of the frame: those of a domain, then its ghosts
-        self.barrier = threading.Barrier(2, timeout=60)
-
-    def _both(self, k, mine):
-        self.values[k] = mine
-        self.barrier.wait()
-        seen = list(self.values)
-        self.barrier.wait()
-        return seen
-
-    def exchange(self, k, n):
-        """For domain k with n rows."""
-        mine, others = self.owners[k], self.owners[1 - k]
-        total = max(max(owners) for owners in self.owners) + 1
-
-        def forward(x):
-            values = np.zeros((total, x.shape[1]))
-            for domain, rows in enumerate(self._both(k, x)):
-                values[self.owners[domain][: len(rows)]] = rows
-            return values[mine]
-
-        def backward(g):
-            both = self._both(k, g)
-            gradients = np.zeros((total, g.shape[1]))
-            np.add.at(gradients, mine, both[k])
-            np.add.at(gradients, others, both[1 - k])
-            return gradients[mine[:n]]
-
-        function = primitive(forward)
-        defvjp(function, lambda _, __: backward)
-        return function
-
-
 @pytest.mark.parametrize("options", [{}, {"sequential_update": True}, {"update_angle": False}])
-def test_two_domains(options):
+def test_two_domains(two_domains, options):
     """Energies and forces of a frame cut in two equal those of the whole."""
-    random = np.random.default_rng(5)
-    coord, types = random.uniform(0, 7.0, (14, 3)), random.integers(0, 2, 14)
-    model = model_of({"e_sel": 60, "a_sel": 50} | options)
-    spec = model.neighbor_spec
-    pairs = frame_pairs(coord, 7.0 * np.eye(3), types, spec)
-
-    def part(start, stop):
-        return build_batch([row_neighbors(pairs, coord, 7.0 * np.eye(3), spec, start, stop)], spec)
-
-    whole = part(0, 14)
-    expected = evaluate_atoms(model, whole.table, gradient)
-    parts = [part(0, 6), part(6, 14)]
-    domains = Domains([batch.owner for batch in parts])
-    assert all(len(batch.owner) > len(batch.rows) for batch in parts)
-    results = [None, None]
-
-    def run(k):
-        table = parts[k].table
-        table = replace(table, exchange=domains.exchange(k, len(table.types)))
-        results[k] = evaluate_atoms(model, table, gradient)
-
-    threads = [threading.Thread(target=run, args=(k,)) for k in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    energy, force = np.zeros((14, 1)), np.zeros((14, 3))
-    for batch, out in zip(parts, results, strict=True):
-        energy[batch.rows] = out["energy"]
-        np.add.at(force, batch.owner, forces_with_ghosts(out["gradient"], batch))
-    np.testing.assert_allclose(energy, whole.to_atoms(expected["energy"]), rtol=1e-12)
-    wanted = whole.to_atoms(forces_with_ghosts(expected["gradient"], whole))
-    np.testing.assert_allclose(force, wanted, atol=1e-12 * np.abs(wanted).max())
-
-
-def forces_with_ghosts(g, batch):
-    """(n + ghosts, 3) from the gradient (n, K, 3)."""
-    index = batch.table.index
-    out = np.zeros((len(batch.owner), 3))
-    np.add.at(out, index[index >= 0], -g[index >= 0])
-    out[: len(index)] += g.sum(axis=1)
-    return out
+    two_domains(model_of({"e_sel": 60, "a_sel": 50} | options))
 
 
 # -- the model as part of dp

@@ -23,6 +23,7 @@ _BUILTIN = {
     ("descriptor", "loc_frame"): "dp_core.descriptors.loc_frame:LocalFrame",
     ("descriptor", "hybrid"): "dp_core.descriptors.hybrid:Hybrid",
     ("descriptor", "se_e3"): "dp_core.descriptors.se_e3:SeE3",
+    ("descriptor", "dpa2"): "dp_core.descriptors.dpa2:DPA2",
     ("descriptor", "dpa3"): "dp_core.descriptors.dpa3:DPA3",
     ("descriptor", "se_e3_tebd"): "dp_core.descriptors.se_e3_tebd:SeE3Tebd",
     ("descriptor", "dpa1"): "dp_core.descriptors.dpa1:DPA1",

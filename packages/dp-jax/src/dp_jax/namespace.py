@@ -39,5 +39,6 @@ arrays.provide(
     segment_sum=segment_sum,
     split=split,
     softplus=jax.nn.softplus,
+    detached=jax.lax.stop_gradient,
     constant=lambda values, like: jnp.asarray(values, dtype=like.dtype),
 )

@@ -42,6 +42,7 @@ arrays.provide(
     segment_sum=segment_sum,
     split=split,
     softplus=tf.math.softplus,
+    detached=tf.stop_gradient,
     constant=constant,
     embedding_sum=embedding_sum,
 )

@@ -25,5 +25,6 @@ arrays.provide(
     linear=linear,
     softplus=torch.nn.functional.softplus,
     silu=silu,
+    detached=Tensor.detach,
     embedding_sum=embedding_sum,
 )

@@ -7,7 +7,6 @@ network serves all types, which are numbers that it takes; layers of attention t
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -17,15 +16,21 @@ import pydantic
 from dp_core import arrays
 from dp_core.arrays import namespace
 from dp_core.descriptors.harmonics import harmonics
-from dp_core.descriptors.mixed import Mixed, MixedSettings, Slots, TypedSettings, init_fields, stored_fields
+from dp_core.descriptors.mixed import (
+    Mixed,
+    MixedSettings,
+    Slots,
+    TypedSettings,
+    init_fields,
+    stored_fields,
+    warn_of_first,
+)
 from dp_core.format.versions import check_version, register_upgrade
 from dp_core.module import Array, module
 from dp_core.neighbors import Neighborhood
 from dp_core.nn.attention import NeighborAttention
 from dp_core.nn.networks import child_seed
 from dp_core.schema.section import Section, option
-
-log = logging.getLogger("dp_core.descriptors")
 
 
 class AttentionSettings(MixedSettings):
@@ -180,11 +185,7 @@ class DPA1(Mixed):
     def init(cls, settings: DPA1Settings, type_map: Sequence[str]) -> DPA1:
         """Random networks and trivial statistics. ``sel`` must be numbers by now."""
         made = cls(**attention_fields(settings, type_map, strip=settings.strip, smooth=settings.smooth_type_embedding))
-        if made.marks_first:
-            log.warning(
-                "descriptor/set_davg_zero is false: empty slots then have the type of the first atom of a frame, as in "
-                "DeePMD-kit, and energies depend on the order of the atoms. Leave it out, or set it to true."
-            )
+        warn_of_first(made, "descriptor/set_davg_zero")
         return made
 
     def serialize(self) -> dict[str, Any]:

@@ -14,11 +14,11 @@ import pydantic
 
 from dp_core import arrays
 from dp_core.arrays import namespace
-from dp_core.descriptors.environment import differ_between_slots, environment_document, pair_table, smooth_switch
+from dp_core.descriptors.environment import differ_between_slots, environment_document, seen, smooth_switch
 from dp_core.descriptors.mixed import with_types
 from dp_core.descriptors.protocol import CountSel
-from dp_core.descriptors.repflow import Geometry, RepflowLayer, RepflowSettings, plain_layer
-from dp_core.errors import ConfigError, DataError, FormatError
+from dp_core.descriptors.repflow import Geometry, RepflowLayer, RepflowSettings
+from dp_core.errors import ConfigError, DataError
 from dp_core.format.versions import check_version
 from dp_core.inputs import CHARGES, SPINS, check_charge_spin
 from dp_core.module import Array, buffer, module
@@ -26,8 +26,9 @@ from dp_core.neighbors import Neighborhood
 from dp_core.nn import activation, canonical
 from dp_core.nn.networks import EmbeddingNet, Layer, child_seed
 from dp_core.nn.type_embedding import TypeEmbedding
+from dp_core.nn.updates import plain_layer
 from dp_core.schema.kinds import Activation, Precision, SeedSetting, check_types
-from dp_core.schema.section import Section, option
+from dp_core.schema.section import Section, option, stored_section, with_numbers
 
 
 class DPA3Settings(Section):
@@ -75,7 +76,7 @@ class DPA3Settings(Section):
             for kind, rcut in (("e", s.e_rcut), ("a", s.a_rcut))
         }
         numbers = {key: sel[0] if isinstance(sel, list) else sel for key, sel in found.items()}
-        repflow = RepflowSettings(**s.model_dump() | numbers)  # checked again: a given a_sel may be more than e_sel now
+        repflow = with_numbers(s, numbers)  # a given a_sel may be more than e_sel now
         return self.model_copy(update={"repflow": repflow})
 
 
@@ -202,7 +203,7 @@ class DPA3:
         xp = namespace(table.vectors, self.davg)
         s = self.repflow
         vectors = arrays.cast(table.vectors, self.precision)
-        occupied = self._occupied(table)
+        occupied = seen(table, self.ntypes, self.exclude_types)
         r = arrays.safe_norm(vectors, occupied)
         occupied = xp.logical_and(occupied, r <= s.e_rcut)  # others may share the table
         switch = xp.where(occupied, self._switch(r, s.e_rcut_smth, s.e_rcut), xp.zeros_like(r))
@@ -241,19 +242,6 @@ class DPA3:
         xp = namespace(r)
         x = (20.0 / rcut_smth) * (xp.minimum(r, xp.full_like(r, rcut)) - rcut_smth)
         return xp.exp(-xp.exp(xp.minimum(x, xp.full_like(x, 80.0))))
-
-    def _occupied(self, table: Neighborhood) -> Array:
-        """Which slots have a neighbour that the centre sees: (n, K) bool."""
-        xp = namespace(table.vectors, self.davg)
-        occupied = table.neighbor_types >= 0
-        if not self.exclude_types:
-            return occupied
-        seen = arrays.constant(pair_table(self.ntypes, self.exclude_types), like=self.davg)
-        center, neighbor = (
-            xp.where(t < 0, xp.full_like(t, self.ntypes), t) for t in (table.types, table.neighbor_types)
-        )
-        pair = center[:, None] * (self.ntypes + 1) + neighbor
-        return xp.logical_and(occupied, arrays.take(xp.reshape(seen, (-1,)), pair) > 0.5)
 
     def _normalized(self, matrix: Array, table: Neighborhood) -> Array:
         """(matrix − davg)/dstd by type of the centre, and by slot where slots differ. Empty slots have some number."""
@@ -373,13 +361,7 @@ class DPA3:
         """The descriptor of a document."""
         data = check_version(data, "Descriptor", (1, 2))
         activation_function = data.get("activation_function", "silu")
-        try:
-            settings = RepflowSettings(**data["repflow_args"])
-        except pydantic.ValidationError as error:
-            reasons = "; ".join(f"{'/'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise FormatError(
-                f"repflow_args of the model cannot be used ({reasons}). Was it made by a newer program?"
-            ) from error
+        settings = stored_section(RepflowSettings, data, "repflow_args")
         variable, charge_spin = data["repflow_variable"], None
         if data.get("add_chg_spin_ebd"):
             charge, spin = (TypeEmbedding.deserialize(data[key]) for key in ("chg_embedding", "spin_embedding"))

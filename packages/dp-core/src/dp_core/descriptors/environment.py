@@ -71,6 +71,16 @@ def pair_table(ntypes: int, exclude: Iterable[tuple[int, int]]) -> np.ndarray:
     return table
 
 
+def seen(table: Neighborhood, ntypes: int, exclude: Sequence[tuple[int, int]]) -> Array:
+    """Which slots have a neighbour whose type the centre sees: (n, K) bool."""
+    occupied = table.neighbor_types >= 0
+    if not exclude:
+        return occupied
+    xp = namespace(table.vectors)
+    real = arrays.cast(occupied, "float64")[..., None]
+    return xp.logical_and(occupied, masked(real, table, ntypes, exclude)[..., 0] > 0.5)
+
+
 def empty_counts(occupied: Array, table: Neighborhood, sel: Sequence[int], precision: str) -> Array:
     """How many slots of each block are empty, of as many as the format has: (n, K) bool -> (n, blocks)."""
     xp = namespace(occupied)
@@ -107,6 +117,29 @@ def with_all_slots(table: Neighborhood, sel: Sequence[int]) -> Neighborhood:
         index=widen(table.index, -1),
         neighbor_types=widen(table.neighbor_types, -1),
         slot_counts=tuple(sel),
+    )
+
+
+def nearest(table: Neighborhood, limits: Sequence[int]) -> Array | None:
+    """The first slots of every block, as many as its limit: (1, K) bool; None if that is all."""
+    if all(isinstance(count, int) and count <= most for count, most in zip(table.slot_counts, limits, strict=True)):
+        return None
+    blocks = zip(table.slot_counts, limits, strict=True)
+    return arrays.concat([arrays.positions(count, like=table.vectors) < most for count, most in blocks])[None, :]
+
+
+def kept(table: Neighborhood, keep: Array) -> Neighborhood:
+    """The table with only some of its neighbours, the other slots empty. keep: (n, K) or (1, K) bool."""
+    xp = namespace(table.vectors, keep)
+
+    def filled(x: Array) -> Array:
+        return xp.where(xp.logical_or(keep, x < 0), x, xp.full_like(x, -1))  # what empty slots tell stays
+
+    return replace(
+        table,
+        vectors=xp.where(keep[..., None], table.vectors, xp.zeros_like(table.vectors)),
+        index=filled(table.index),
+        neighbor_types=filled(table.neighbor_types),
     )
 
 

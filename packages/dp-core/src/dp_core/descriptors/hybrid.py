@@ -10,6 +10,7 @@ import pydantic
 
 from dp_core import arrays, registry
 from dp_core.arrays import namespace
+from dp_core.descriptors.environment import kept, nearest
 from dp_core.descriptors.protocol import CountSel, map_parts, with_counted_sel
 from dp_core.errors import ConfigError
 from dp_core.format.versions import check_version
@@ -152,12 +153,12 @@ class Hybrid:
         else:
             limits = (sum(child.sel),)
             full = limits == self.sel and not self.types_alone
-        keep = None if full else _nearest(table, limits)
+        keep = None if full else nearest(table, limits)
         if child.by_type and child.rcut < self.rcut and not getattr(child, "exclude_types", ()):
             xp = namespace(table.vectors)
             near = xp.sum(table.vectors * table.vectors, axis=-1) <= child.rcut**2
             keep = near if keep is None else xp.logical_and(near, keep)
-        return table if keep is None else _kept(table, keep)
+        return table if keep is None else kept(table, keep)
 
     def map_parts(self, change: Callable[[Any], Any]) -> Hybrid:
         """The descriptor with ``change(part)`` for all parts of all descriptors that have statistics."""
@@ -197,29 +198,6 @@ class Hybrid:
         """The descriptor of a document."""
         data = check_version(data, "Descriptor", (1, 1))
         return cls(tuple(registry.lookup("descriptor", child["type"]).deserialize(child) for child in data["list"]))
-
-
-def _nearest(table: Neighborhood, limits: Sequence[int]) -> Array | None:
-    """The first slots of every block, as many as its limit: (1, K) bool; None if that is all."""
-    if all(isinstance(count, int) and count <= most for count, most in zip(table.slot_counts, limits, strict=True)):
-        return None
-    blocks = zip(table.slot_counts, limits, strict=True)
-    return arrays.concat([arrays.positions(count, like=table.vectors) < most for count, most in blocks])[None, :]
-
-
-def _kept(table: Neighborhood, keep: Array) -> Neighborhood:
-    """The table with only some of its neighbours, the other slots empty. keep: (n, K) or (1, K) bool."""
-    xp = namespace(table.vectors, keep)
-
-    def filled(x: Array) -> Array:
-        return xp.where(xp.logical_or(keep, x < 0), x, xp.full_like(x, -1))  # what empty slots tell stays
-
-    return replace(
-        table,
-        vectors=xp.where(keep[..., None], table.vectors, xp.zeros_like(table.vectors)),
-        index=filled(table.index),
-        neighbor_types=filled(table.neighbor_types),
-    )
 
 
 def _merged(table: Neighborhood) -> Neighborhood:

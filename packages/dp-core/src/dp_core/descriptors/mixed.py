@@ -7,6 +7,7 @@ order of the atoms; the table says the type of the first atom where the descript
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -32,6 +33,8 @@ from dp_core.nn.type_embedding import TypeEmbedding
 from dp_core.schema.kinds import check_types
 from dp_core.schema.section import option
 from dp_core.type_map import renumbered_pairs, rows_of_types
+
+log = logging.getLogger("dp_core.descriptors")
 
 
 class MixedSettings(EnvironmentSettings):
@@ -213,19 +216,25 @@ class Mixed:
 
 def with_types(descriptor: Any, type_map: Sequence[str], random: np.random.Generator, std: float = 1.0) -> Any:
     """A descriptor with a type embedding for other types; see ``Mixed.change_type_map``. std: dstd of new types."""
-    embedding = descriptor.type_embedding.change_type_map(type_map, random)
-    old = embedding_names(descriptor)
-    return replace(
+    changed = replace(
         descriptor,
-        type_embedding=embedding,
-        davg=rows_of_types(descriptor.davg, old, type_map, 0.0),
-        dstd=rows_of_types(descriptor.dstd, old, type_map, std),
-        exclude_types=renumbered_pairs(descriptor.exclude_types, old, type_map),
+        type_embedding=descriptor.type_embedding.change_type_map(type_map, random),
         type_map=tuple(type_map),
+    )
+    return of_types(changed, embedding_names(descriptor), type_map, std)
+
+
+def of_types(part: Any, old: Sequence[str], new: Sequence[str], std: float = 1.0) -> Any:
+    """Statistics and excluded pairs of a part for the types ``new`` in place of ``old``. std: dstd of new types."""
+    return replace(
+        part,
+        davg=rows_of_types(part.davg, old, new, 0.0),
+        dstd=rows_of_types(part.dstd, old, new, std),
+        exclude_types=renumbered_pairs(part.exclude_types, old, new),
     )
 
 
-def embedding_names(descriptor: Mixed) -> list[str]:
+def embedding_names(descriptor: Any) -> list[str]:
     """The names of the types. Raises ConfigError if there are none."""
     if descriptor.type_map is None:
         raise ConfigError("The descriptor has no type_map, so its types cannot be changed.")
@@ -237,6 +246,16 @@ def _first_type(neighbor_types: Array, ntypes: int) -> Array:
     xp = namespace(neighbor_types)
     lowest = xp.min(neighbor_types, axis=1)
     return xp.where(lowest < -1, -2 - lowest, xp.full_like(lowest, ntypes))
+
+
+def warn_of_first(made: Mixed, key: str) -> None:
+    """Tell the user of a new descriptor that ``key`` makes energies depend on the order of the atoms."""
+    if made.marks_first:
+        log.warning(
+            "%s is false: empty slots then have the type of the first atom of a frame, as in DeePMD-kit, and energies "
+            "depend on the order of the atoms. Leave it out, or set it to true.",
+            key,
+        )
 
 
 def init_fields(

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-import numpy as np
 import pydantic
 
 from dp_core import arrays
@@ -19,6 +18,7 @@ from dp_core.format.versions import check_version
 from dp_core.module import Array, module
 from dp_core.nn import activation
 from dp_core.nn.networks import Layer, Seed, child_seed
+from dp_core.nn.updates import UpdateStyle, combined, initial_residual, plain_layer, symmetric
 from dp_core.schema.section import Section, option
 
 
@@ -45,7 +45,7 @@ class RepflowSettings(Section):
     n_multi_edge_message: int = option(1, "messages along an edge", gt=0)
     axis_neuron: int = option(4, "columns kept in the symmetric product", gt=0)
     update_angle: bool = option(True, "whether there are angles")
-    update_style: Literal["res_avg", "res_incr", "res_residual"] = option(
+    update_style: UpdateStyle = option(
         "res_residual", "how updates are added: averaged, with equal weights, or with learned weights"
     )
     update_residual: float = option(0.1, "size of the initial weights of updates")
@@ -134,14 +134,6 @@ class Geometry:
     slot_counts: tuple[Any, ...]  # of the inner shell and of the rest
     exchange: Callable[[Array], Array] | None
 
-    def symmetric(self, x: Array, axis: int) -> Array:
-        """A product of the edges that does not change when all are turned: (n, K, w) -> (n, axis·w)."""
-        xp = namespace(x, self.directed)
-        h = self.directed @ x
-        product = xp.matrix_transpose(h[:, :, :axis]) @ h / 3.0
-        n, _, width = arrays.shape(product)
-        return xp.reshape(product, (n, axis * width))
-
 
 @module
 class RepflowLayer:
@@ -228,20 +220,15 @@ class RepflowLayer:
         s = self.settings
         messages = self._of_edges(self.node_edge, nodes, rows, edges, g)
         neighbors = arrays.neighbor_rows(rows, g.index)
-        symmetric = [g.symmetric(x, s.axis_neuron) for x in (edges, neighbors)]
+        products = [symmetric(g.directed, x, s.axis_neuron) for x in (edges, neighbors)]
         total = (g.weight @ messages)[:, 0, :]
         heads = [total[:, q * s.n_dim : (q + 1) * s.n_dim] for q in range(s.n_multi_edge_message)]
-        updates = [self._f(self.node_self(nodes)), self._f(self.node_sym(xp.concat(symmetric, axis=-1))), *heads]
+        updates = [self._f(self.node_self(nodes)), self._f(self.node_sym(xp.concat(products, axis=-1))), *heads]
         return self._combined(nodes, updates, self.n_residual)
 
     def _combined(self, x: Any, updates: Sequence[Array], weights: Sequence[Array]) -> Array:
         """x with its updates, by the style of the descriptor."""
-        style, total = self.settings.update_style, sum(updates[1:], updates[0])
-        if style == "res_avg":
-            return (x + total) / float(np.sqrt(len(updates) + 1))
-        if style == "res_incr":
-            return x + total / float(np.sqrt(len(updates)))
-        return sum((w * u for w, u in zip(weights, updates, strict=False)), x)
+        return combined(self.settings.update_style, x, updates, weights)
 
     def _f(self, x: Array) -> Array:
         return activation(self.activation_function)(x)
@@ -328,19 +315,3 @@ _LAYERS = {
     "a_compress_e_linear": "compress_e",
 }
 _RESIDUALS = ("n_residual", "e_residual", "a_residual")
-
-
-def plain_layer(n_in: int, n_out: int, precision: str, trainable: bool, seed: Seed, *, bias: bool = True) -> Layer:
-    """An affine map, whose activation is that of the descriptor."""
-    return Layer.init(
-        n_in, n_out, activation_function="none", resnet=False, precision=precision, seed=seed, bias=bias,
-        trainable=trainable,
-    )  # fmt: skip
-
-
-def initial_residual(s: RepflowSettings, width: int, precision: str, trainable: bool, seed: Seed) -> Array:
-    """The initial weights of one update; zero where they will not be trained."""
-    size = s.update_residual if trainable else 0.0
-    if s.update_residual_init == "norm":
-        return np.random.default_rng(seed).normal(scale=size, size=width).astype(precision)
-    return np.full(width, size, precision)

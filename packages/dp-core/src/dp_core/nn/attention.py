@@ -21,7 +21,7 @@ from dp_core.nn.networks import Layer, Seed, child_seed
 from dp_core.nn.precision import canonical
 
 #: How far the logits of a smooth attention are above that of an empty slot.
-_RAISED = 20.0
+RAISED = 20.0
 
 #: Logits up to this need no guard against overflow, in single precision neither.
 _SAFE = 30.0
@@ -104,13 +104,13 @@ class GatedAttention:
         inverses = [_inverse_length(x) if self.normalize else 1.0 for x in (query, key, value)]
         query = query * (inverses[0] * self.scale * weight if self.smooth else inverses[0] * self.scale)
         if self.smooth:
-            query = xp.concat([query, _RAISED * weight], axis=-1)
+            query = xp.concat([query, RAISED * weight], axis=-1)
             key = xp.concat([key * (inverses[1] * weight), weight], axis=-1)
         elif self.normalize:
             key = key * inverses[1]
         value = value * (inverses[2] if gate is not None else inverses[2] * weight)
         logits = query @ xp.matrix_transpose(key)
-        p, total = self._weights(logits, weight, valid, spare)
+        p, total = self._weights(logits, valid, spare)
         if gate is None:
             summed = (p @ value) * (weight / total)
         else:
@@ -123,21 +123,42 @@ class GatedAttention:
         b = self.in_proj.b
         return arrays.linear(g, self.in_proj.w[:, columns], None if b is None else b[columns])
 
-    def _weights(self, logits: Array, weight: Array, valid: Array, spare: Array) -> tuple[Array, Array]:
+    def _weights(self, logits: Array, valid: Array, spare: Array) -> tuple[Array, Array]:
         """Numerators (n, K, K) and denominators (n, K, 1) of the softmax; those of invalid slots mean nothing."""
-        xp = namespace(logits, valid)
         if self.normalize and abs(self.scale) <= _SAFE:
-            p = xp.exp(logits)
+            p = namespace(logits).exp(logits)
             return p, p @ valid + spare
-        logits = logits + _NEVER * (1.0 - xp.matrix_transpose(valid))
-        empty = 0.0 * weight + (0.0 if self.smooth else _NEVER)
-        top = xp.max(xp.concat([logits, empty], axis=-1), axis=-1, keepdims=True)
-        p = xp.exp(logits - top)
-        return p, p @ valid + (spare * xp.exp(-top) if self.smooth else spare)
+        return softmax_parts(logits, valid, spare, smooth=self.smooth)
 
     def of_empty(self, g: Array) -> Array:
         """What becomes of the features of an empty slot, which attends to nothing: (…, width) -> (…, width)."""
         return self.norm(g if self.out_proj.b is None else g + self.out_proj.b)
+
+
+def softmax_parts(logits: Array, valid: Array, spare: Array, *, smooth: bool) -> tuple[Array, Array]:
+    """Numerators (n, m, K) and denominators (n, m, 1) of a softmax over slots; numerators of empty ones mean nothing.
+
+    logits: (n, m, K), raised and 0 in empty slots where ``smooth``; valid: (n, K, 1), 1 for slots that take part, else
+    0; spare: see ``spare_slots``.
+    """
+    xp = namespace(logits, valid)
+    rows, many, _ = arrays.shape(logits)
+    if not smooth:
+        logits = logits + _NEVER * (1.0 - xp.matrix_transpose(valid))
+    empty = xp.broadcast_to(0.0 * spare + (0.0 if smooth else _NEVER), (rows, many, 1))
+    top = arrays.detached(xp.max(xp.concat([logits, empty], axis=-1), axis=-1, keepdims=True))
+    p = xp.exp(logits - top)
+    return p, p @ valid + (spare * xp.exp(-top) if smooth else spare)
+
+
+def spare_slots(valid: Array, nnei: int, *, smooth: bool) -> Array:
+    """What slots that do not take part add to every denominator: (n, K, 1) -> (n, 1, 1).
+
+    nnei: slots of the format. Without any neighbour the numerators are 0, and so must be the quotients.
+    """
+    xp = namespace(valid)
+    present = xp.sum(valid, axis=1, keepdims=True)
+    return nnei - present if smooth else xp.where(present > 0, 0.0 * present, 1.0 + present)
 
 
 def _inverse_length(x: Array) -> Array:
@@ -174,9 +195,7 @@ class NeighborAttention:
             return g
         xp = namespace(g, vectors)
         weight = switch * valid if self.smooth else valid
-        present = xp.sum(valid, axis=1, keepdims=True)
-        # without any neighbour the numerator is 0, and so must be the quotient
-        spare = self.nnei - present if self.smooth else xp.where(present > 0, 0.0 * present, 1.0 + present)
+        spare = spare_slots(valid, self.nnei, smooth=self.smooth)
         gate = None
         if self.dotr:
             direction = vectors * (_inverse_length(vectors) * weight)

@@ -6,15 +6,17 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import pydantic
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from dp_core import registry
-from dp_core.errors import ConfigError
+from dp_core.errors import ConfigError, FormatError
 from dp_core.schema.unsupported import refuse_type
+
+S = TypeVar("S", bound="Section")
 
 
 class Section(pydantic.BaseModel):
@@ -65,6 +67,28 @@ def validate(section: type[Section], document: dict[str, Any]) -> Section:
     Raises pydantic.ValidationError with all errors.
     """
     return section.model_validate_json(json.dumps(document, default=str), strict=True)
+
+
+def stored_section(section: type[S], data: dict[str, Any], key: str) -> S:
+    """The settings that a model file keeps under a key. Raises FormatError if they make no sense."""
+    try:
+        return section(**data[key])
+    except pydantic.ValidationError as error:
+        raise FormatError(
+            f"{key} of the model cannot be used ({_reasons(error)}). Was it made by a newer program?"
+        ) from error
+
+
+def with_numbers(settings: S, changes: dict[str, Any]) -> S:
+    """The settings with other values, checked again. Raises ConfigError if they do not fit the rest."""
+    try:
+        return type(settings)(**dict(settings) | changes)
+    except pydantic.ValidationError as error:
+        raise ConfigError(f"What was counted in the data does not fit the input: {_reasons(error)}.") from error
+
+
+def _reasons(error: pydantic.ValidationError) -> str:
+    return "; ".join(f"{'/'.join(map(str, e['loc']))}: {e['msg']}".removeprefix(": ") for e in error.errors())
 
 
 @dataclass(frozen=True)

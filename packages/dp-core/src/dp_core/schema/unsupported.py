@@ -81,7 +81,7 @@ TYPES: dict[str, tuple[str, ...]] = {
     "model": ("dpa4", "DPA4", "SeZM", "sezm", "frozen", "pairtab", "pairwise_dprc", "linear_ener"),
     "descriptor": (
         "dpa4c", "DPA4C", "dpa4", "DPA4", "SeZM", "sezm", "se_a_tpe", "se_a_ebd",
-        "dpa2", "se_a_mask",
+        "se_a_mask",
     ),
     "fitting": ("dpa4_ener", "sezm_ener", "dos", "population", "property", "polar", "dipole"),
     "loss": ("dens", "ener_spin", "dos", "population", "property", "tensor"),
