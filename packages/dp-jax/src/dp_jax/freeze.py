@@ -16,7 +16,6 @@ from dp_core import frozen
 from dp_core.backend import Evaluator
 from dp_core.errors import FormatError
 from dp_core.format import seal
-from dp_core.frozen import graph
 from dp_core.module import replace, tree_map
 from dp_core.neighbors import Neighborhood
 from dp_jax import sizes
@@ -42,7 +41,7 @@ def exported(model: Any, inputs: Mapping[str, np.ndarray], record: Mapping[str, 
         jax.ShapeDtypeStruct(export.symbolic_shape(f"({shapes[name]},)", scope=scope), x.dtype)
         for name, x in inputs.items()
     ]
-    function = jax.jit(graph(model, gradient), keep_unused=True)
+    function = jax.jit(frozen.graph(model, gradient), keep_unused=True)
     return export.export(function, platforms=_PLATFORMS)(*arguments)
 
 
