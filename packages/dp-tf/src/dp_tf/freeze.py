@@ -72,7 +72,7 @@ def _graph(model: Any, record: dict[str, Any]) -> Any:
 
 
 def _function(graph: Any, record: dict[str, Any]) -> Any:
-    """The function that runs a graph: the inputs in order -> the outputs in order."""
+    """The function that runs a graph: the inputs in order -> the outputs in order. TensorFlow remarks on it."""
     whole = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
     inputs, outputs = (
         [whole.graph.as_graph_element(f"{name}:0") for name in names]
@@ -143,11 +143,13 @@ def load(path: Path) -> Evaluate:
 
 
 def _saved_model(path: Path) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The function in a SavedModel: inputs by name -> outputs by name."""
     saved = tf.saved_model.load(str(path)).signatures[_SIGNATURE]
     return lambda inputs: saved(**inputs)
 
 
 def _single_graph(path: Path, record: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The function in a ``.pb``: inputs by name -> outputs by name."""
     run = _function(tf.compat.v1.GraphDef.FromString(read_bytes(path)), record)
     names = [output["name"] for output in record["outputs"]]
     return lambda inputs: dict(zip(names, run(*inputs.values()), strict=True))

@@ -112,7 +112,7 @@ def _remove(path: Path) -> None:
 
 def seal(folder: Path) -> None:
     """Write the checksums of all files in a folder beside them, so that damage of any of them is noticed."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / CHECKSUMS)
     sums = {file.relative_to(folder).as_posix(): _checksum(file) for file in files}
     write_bytes(folder / CHECKSUMS, json.dumps(sums, indent=1).encode())
 
