@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -97,15 +98,54 @@ def kinds(tmp_path_factory):
     return folder
 
 
+def converts(capsys, source, target):
+    """The command writes a file with the same numbers and the same leaves."""
+    capsys.readouterr()
+    assert main(["convert-backend", str(source), target]) == 0
+    found = re.search(r"energy (\S+) eV/atom, force (\S+) eV/Å, virial (\S+) eV/atom", capsys.readouterr().err)
+    assert max(map(float, found.groups())) < 1e-10
+    before, after = (leaves(load_model(path)) for path in (source, target))
+    assert all(np.array_equal(before[name], after[name]) for name in before | after)
+
+
 @pytest.mark.crossing
 @pytest.mark.parametrize(("source", "target"), list(permutations(FILES, 2)))
 def test_every_kind_of_file_becomes_every_other(here, capsys, kinds, source, target):
-    capsys.readouterr()
-    assert main(["convert-backend", str(kinds / f"a{source}"), f"b{target}"]) == 0
-    found = re.search(r"energy (\S+) eV/atom, force (\S+) eV/Å, virial (\S+) eV/atom", capsys.readouterr().err)
-    assert max(map(float, found.groups())) < 1e-10
-    before, after = (leaves(load_model(path)) for path in (kinds / f"a{source}", f"b{target}"))
-    assert all(np.array_equal(before[name], after[name]) for name in before | after)
+    converts(capsys, kinds / f"a{source}", f"b{target}")
+
+
+@pytest.fixture(scope="module")
+def compiled(kinds):
+    """``a.pt2`` beside the others. Of each graph with its weights, only the first is compiled; it takes a minute."""
+    import torch
+
+    made, compile_it = {}, torch._inductor.aoti_compile_and_package
+
+    def once(exported, *, package_path):
+        key = hashlib.sha256(exported.graph_module.code.encode())
+        for name, value in (*exported.state_dict.items(), *exported.constants.items()):
+            key.update(name.encode() + value.numpy().tobytes())
+        kept = kinds / f"{key.hexdigest()}.pt2"
+        if kept.name not in made:
+            made[kept.name] = compile_it(exported, package_path=package_path)
+            shutil.copy(package_path, kept)
+        else:
+            shutil.copy(kept, package_path)
+        return package_path
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch._inductor, "aoti_compile_and_package", once)
+        assert main(["convert-backend", str(GOLDEN / "ener_fparam_aparam.dp"), str(kinds / "a.pt2")]) == 0
+        yield made
+
+
+@pytest.mark.crossing
+@pytest.mark.slow
+@pytest.mark.skipif("torch" not in installed(), reason="PyTorch writes .pt2")
+@pytest.mark.parametrize(("source", "target"), [p for s in FILES for p in ((s, ".pt2"), (".pt2", s))])
+def test_compiled_files_become_every_other(here, capsys, kinds, compiled, source, target):
+    converts(capsys, kinds / f"a{source}", f"b{target}")
+    assert len(compiled) == 1  # whatever file it came from
 
 
 def test_a_frozen_file_without_its_framework(here, capsys, monkeypatch, backend):

@@ -1,7 +1,6 @@
 """JAX against NumPy, conversion of arrays, sizes, devices and threads."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import dp_jax
 from dp_core import DeepPot, arrays
 from dp_core.backend import get_backend
 from dp_core.errors import BackendError
@@ -181,8 +179,3 @@ def test_threads():
 def test_device_of_the_environment():
     code = "from dp_core.backend import get_backend; print(get_backend('jax').array([1.0]).device.platform)"
     assert run_python(code, DEVICE="cpu").stdout == "cpu\n"
-
-
-def test_no_model_is_named():
-    source = "".join(p.read_text() for p in Path(dp_jax.__file__).parent.glob("*.py"))
-    assert not re.findall(r"(?i)se_e2|se_e3|se_a|dpa|loc_frame|dipole|polar|zbl", source)

@@ -1,4 +1,4 @@
-"""The backend under test; what the tests of all backends share is in ``packages/conftest.py``."""
+"""The backend under test; what the tests of all backends share is in ``conftest.py`` of the workspace."""
 
 from importlib.util import find_spec
 

@@ -1,11 +1,10 @@
 """The native sum of embeddings against automatic differentiation of the portable one."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
 from dp_core import arrays
+from dp_core.nn import Layer
 from dp_torch import embedding
 from dp_torch.autodiff import gradient
 
@@ -19,11 +18,7 @@ class Net:
         for n_in, n_out in zip((1, *widths), widths, strict=False):
             idt = self.parameter(n_out) if step and n_out in (n_in, 2 * n_in) else None
             b = self.parameter(n_out) if bias else None
-            self.layers.append(
-                SimpleNamespace(
-                    w=self.parameter(n_in, n_out), b=b, idt=idt, resnet=resnet, activation_function=function
-                )
-            )
+            self.layers.append(Layer(self.parameter(n_in, n_out), b, idt, function, resnet, "float64", True))
 
     @staticmethod
     def parameter(*shape):

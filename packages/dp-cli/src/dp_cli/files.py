@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from dp_core.errors import ConfigError
+from dp_core.format import replaced
 
 
 def check_folder(path: str | Path, *, option: str, replaceable: str | None = None) -> None:
@@ -26,42 +24,6 @@ def check_folder(path: str | Path, *, option: str, replaceable: str | None = Non
         raise ConfigError(f"{path} cannot be written: no folder {folder}. Make it, or choose another {option}.")
     if not os.access(folder, os.W_OK):
         raise ConfigError(f"{path} cannot be written: no permission in {folder}. Choose another {option}.")
-
-
-@contextlib.contextmanager
-def replaced(path: str | Path) -> Iterator[Path]:
-    """A name in the same folder, with the same suffix, to be written; what is written takes the place of ``path``.
-
-    Either may be a file or a folder. After an exception what was written is removed and ``path`` is as it was.
-    """
-    shown, path = str(path), Path(os.path.realpath(path))
-    temporary, before = (path.with_name(f".{secrets.token_hex(4)}.{path.name}") for _ in range(2))
-    try:
-        yield temporary
-        if path.is_dir():  # a folder cannot be replaced in one step
-            os.replace(path, before)
-        try:
-            os.replace(temporary, path)
-        except OSError:
-            if before.exists():
-                os.replace(before, path)
-            raise
-    except OSError as error:
-        if error.filename in (None, str(temporary)):
-            error.filename = shown
-        raise
-    finally:
-        _remove(temporary)
-        _remove(before)
-
-
-def _remove(path: Path) -> None:
-    """Delete a file or a folder, if it is there."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
 
 
 class Pending:

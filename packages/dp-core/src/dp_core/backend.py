@@ -56,7 +56,7 @@ class TrainingRun(Protocol):
     def step(self, batches: Sequence[Any], learning_rate: float) -> dict[str, float]:
         """One update with the mean gradient of the batches; metrics of the first, ``loss`` and ``grad_norm`` included.
 
-        Metrics are those before the update.
+        Metrics are those before the update. The norm is summed in float64. A step that raises changes nothing.
         """
 
     def evaluate(self, batch: Any) -> dict[str, float]:
@@ -122,6 +122,34 @@ SUFFIXES = {
 
 #: The suffix of checkpoints by backend. Their content is the same for all: a model document with the training state.
 CHECKPOINTS = {"numpy": ".dp", "torch": ".pt", "jax": ".jax", "tensorflow": ".tf"}
+
+
+#: Types of the arrays in models and tables.
+DTYPES = (np.float64, np.float32, np.int64, np.bool_)
+
+
+def checked(x: np.ndarray, backend: str) -> np.ndarray:
+    """The array. Raises BackendError for a type that models and tables do not have."""
+    x = np.asarray(x)
+    if x.dtype not in DTYPES:
+        known = ", ".join(np.dtype(t).name for t in DTYPES)
+        raise BackendError(
+            f"An array has the type {x.dtype}, which the {backend} backend does not use. Known: {known}."
+        )
+    return x
+
+
+def threads(kind: str, *others: str) -> int:
+    """The number of threads that the environment asks for; 0 leaves it to the framework.
+
+    It is that of ``DP_INTRA_OP_PARALLELISM_THREADS`` (kind "INTRA", or "INTER"), of the same name with ``TF_``, or else
+    of the variables ``others``. Raises BackendError for what is no number.
+    """
+    names = [f"{program}_{kind}_OP_PARALLELISM_THREADS" for program in ("DP", "TF")]
+    name, value = next(((n, os.environ[n]) for n in (*names, *others) if os.environ.get(n)), (names[0], "0"))
+    if not value.isdigit():
+        raise BackendError(f"{name} is {value!r}; give a number of threads, 0 for the choice of the framework.")
+    return int(value)
 
 
 def installed() -> list[str]:

@@ -23,24 +23,49 @@ record, ``mask`` and ``gradient`` last.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dp_core import arrays
+from dp_core.backend import Evaluator
 from dp_core.errors import BackendError, DataError, FormatError
+from dp_core.format import replaced
 from dp_core.inputs import dim_chg_spin, frame_default, frame_width
-from dp_core.module import Array, replace, trained_leaves
+from dp_core.model_file import MEMBER, RECORD, members
+from dp_core.module import Array, leaves, replace
 from dp_core.neighbors import Neighborhood
 from dp_core.outputs import Gradient, evaluate_atoms
 
-#: The member of a frozen file that holds the record, as JSON.
-RECORD = "capabilities.json"
-
 _NEWEST = 1  # version of the record that this program understands
+#: Differences between a graph and its model that rounding explains, relative to the largest number of an output.
+_ROUNDING = {"float64": 1e-9, "float32": 1e-4}
+
 _FIXED = ("vectors", "index", "types", "neighbor_types", "frame", "fparam", "aparam")
+
+
+def precision(model: Any) -> str:
+    """The lowest precision in which a part of a model computes, ``float64`` or ``float32``.
+
+    A part converts its inputs to its ``precision``; statistics and weights may be stored in another.
+    """
+    found = {str(leaf.dtype) for leaf in leaves(model).values()} | set(_named_precisions(model))
+    return "float32" if "float32" in found else "float64"
+
+
+def _named_precisions(tree: Any) -> Iterator[str]:
+    """The field ``precision`` of every module in a tree."""
+    if getattr(tree, "__dp_module__", False):
+        for name in (f.name for f in fields(tree)):
+            value = getattr(tree, name)
+            yield from [value] if name == "precision" else _named_precisions(value)
+    elif isinstance(tree, tuple | list | Mapping):
+        for value in tree.values() if isinstance(tree, Mapping) else tree:
+            yield from _named_precisions(value)
 
 
 def capabilities(model: Any) -> dict[str, Any]:
@@ -60,7 +85,7 @@ def capabilities(model: Any) -> dict[str, Any]:
         "shells": [list(shell) for shell in spec.shells],
         "exclude_pairs": sorted(list(pair) for pair in spec.exclude),
         "message_passing": bool(model.descriptor.message_passing),
-        "precision": min((str(leaf.dtype) for leaf in trained_leaves(model).values()), default="float64"),
+        "precision": precision(model),
         "numb_fparam": frame_width(model),
         "dim_chg_spin": dim_chg_spin(model),
         "numb_aparam": 0 if fitting.use_aparam_as_mask else fitting.numb_aparam,
@@ -80,10 +105,19 @@ def capabilities(model: Any) -> dict[str, Any]:
     }
 
 
-def read_record(text: bytes, path: Path, package: str) -> dict[str, Any]:
-    """The record of the frozen file ``path``, read by ``package``. Raises FormatError if it is damaged or too new."""
+def contents(document: bytes, record: dict[str, Any]) -> dict[str, bytes]:
+    """What every frozen file holds beside its graph: the members by name."""
+    return {MEMBER: document, RECORD: json.dumps(record, indent=1).encode()}
+
+
+def read_frozen(path: Path, package: str, *names: str) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The record of a frozen file, and other members of it, read by ``package`` without the framework.
+
+    Raises FormatError if the file is damaged, foreign or too new.
+    """
+    found = members(path, RECORD, *names)
     try:
-        record: dict[str, Any] = json.loads(text)
+        record: dict[str, Any] = json.loads(found.pop(RECORD))
         version = int(record["version"])
         if version <= _NEWEST:
             for key in ("inputs", "outputs", "numb_fparam", "numb_aparam", "default_fparam", "message_passing"):
@@ -95,14 +129,29 @@ def read_record(text: bytes, path: Path, package: str) -> dict[str, Any]:
             f"{path} has version {version} of the frozen format, and this {package} reads up to {_NEWEST}. "
             f"Update it: pip install --upgrade {package}"
         )
-    return record
+    return record, found
 
 
-def check_agrees(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
-    """Raise BackendError if a frozen graph gives other outputs than the model that it was made of."""
-    for name, values in found.items():
-        wanted = expected[name]
-        if values.shape != wanted.shape or not np.allclose(values, wanted, rtol=1e-4, atol=1e-5):
+@contextmanager
+def writing(path: Path, model: Any, load: Callable[[Path], Evaluator], reference: Evaluator) -> Iterator[Path]:
+    """A name for the frozen file of a model, which takes its place at ``path`` if it gives what the model gives.
+
+    load: gives the evaluator of the file; reference: that of the model. Raises BackendError where they disagree.
+    """
+    with replaced(path) as made:
+        yield made
+        table = smaller_table(sample_table(model))  # of sizes that the graph was not traced with
+        check_agrees(load(made)(table), reference(table), precision(model))
+
+
+def check_agrees(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], precision: str) -> None:
+    """Raise BackendError if a frozen graph gives other outputs than the model that it was made of.
+
+    Differences may be those of rounding in the precision, relative to the largest number of the output or to 1.
+    """
+    for name, wanted in expected.items():
+        values, limit = found[name], _ROUNDING[precision] * np.abs(wanted).max(initial=1.0)
+        if values.shape != wanted.shape or not np.all(np.abs(values - wanted) <= limit):
             raise BackendError(
                 f"The frozen graph gives another {name!r} than the model, so no file was written. Please report the "
                 "model to the authors of dp; meanwhile freeze it to another suffix, or use the .dp file."

@@ -12,19 +12,28 @@ import numpy as np
 from dp_core import registry
 from dp_core.backend import CHECKPOINTS
 from dp_core.errors import FormatError
-from dp_core.format import dump_bytes, find_min_nbor_dist, load_bytes, read_bytes, read_document, write_document
+from dp_core.format import (
+    check_seal,
+    dump_bytes,
+    find_min_nbor_dist,
+    load_bytes,
+    read_bytes,
+    read_document,
+    write_document,
+)
+from dp_core.format.files import CHECKSUMS
 from dp_core.format.protobuf_field import find_field
 from dp_core.module import replace
 
-#: The member of a frozen file, a zip archive or a folder, that holds its complete document.
-MEMBER = "model.dp"
+#: Members of a frozen file, a zip archive or a folder: its complete document, and the record of what it can do.
+MEMBER, RECORD = "model.dp", "capabilities.json"
 
 #: Suffixes of frozen files that are zip archives. (A .hlo of another program may be a document.)
 ARCHIVES = (".pth", ".pt2")
 
-#: Frozen graphs of TensorFlow, protobuf messages, hold the document and the record in fields of these numbers.
+#: Frozen graphs of TensorFlow, protobuf messages, hold them in fields of these numbers.
 GRAPH_SUFFIX = ".pb"
-DOCUMENT_FIELD, RECORD_FIELD = 70001, 70002
+FIELDS = {MEMBER: 70001, RECORD: 70002}
 
 
 def read_model_document(path: str | Path) -> dict[str, Any]:
@@ -33,17 +42,9 @@ def read_model_document(path: str | Path) -> dict[str, Any]:
     No framework is imported and nothing in the file is executed. Raises FormatError.
     """
     path = Path(path)
-    if path.is_dir():
-        inside = path / MEMBER
-        if not inside.is_file():
-            raise FormatError(
-                f"{path} is a folder without {MEMBER}, so it is not a frozen model of dp. Give a model file."
-            )
-        return read_document(inside)
-    if path.suffix.lower() == GRAPH_SUFFIX:
-        return load_bytes(graph_field(path, DOCUMENT_FIELD), str(path))
-    if path.is_file() and zipfile.is_zipfile(path):
-        return load_bytes(_zip_member(path))
+    graph = path.suffix.lower() == GRAPH_SUFFIX
+    if path.is_dir() or graph or (path.is_file() and zipfile.is_zipfile(path)):
+        return load_bytes(members(path, MEMBER)[MEMBER], str(path))
     if path.suffix.lower() in CHECKPOINTS.values():
         return load_bytes(read_bytes(path), str(path))
     if path.is_file() and path.suffix.lower() in ARCHIVES:
@@ -51,18 +52,32 @@ def read_model_document(path: str | Path) -> dict[str, Any]:
     return read_document(path)
 
 
-def _zip_member(path: Path) -> bytes:
-    found = archive_members(path, MEMBER)
-    if MEMBER not in found:
-        raise FormatError(
-            f"{path} is an archive without a {MEMBER}: it was not written by dp. "
-            "Convert it with the program that made it to .dp, which dp reads."
-        )
-    return found[MEMBER]
+def members(path: Path, *names: str) -> dict[str, bytes]:
+    """The content of members of a frozen file of any kind. Raises FormatError if it is damaged or foreign."""
+    if path.is_dir():
+        found = _folder_members(path, *names)
+    elif path.suffix.lower() == GRAPH_SUFFIX:
+        found = _graph_fields(path, *names)
+    else:
+        found = _archive_members(path, *names)
+    for name in names:
+        if name not in found:
+            raise FormatError(
+                f"{path} was not written by dp: there is no {name} in it. Convert it to .dp with the program that "
+                "wrote it; dp reads and freezes that."
+            )
+    return found
 
 
-def archive_members(path: Path, *names: str) -> dict[str, bytes]:
-    """The content of members of a zip archive, in whatever folders they are. Raises FormatError."""
+def _folder_members(path: Path, *names: str) -> dict[str, bytes]:
+    if not all((path / name).is_file() for name in (CHECKSUMS, *names)):
+        return {}
+    check_seal(path)
+    return {name: read_bytes(path / name) for name in names}
+
+
+def _archive_members(path: Path, *names: str) -> dict[str, bytes]:
+    """Members in whatever folders of the archive."""
     try:
         with zipfile.ZipFile(path) as archive:
             places = {place.rsplit("/", 1)[-1]: place for place in archive.namelist()}
@@ -73,19 +88,13 @@ def archive_members(path: Path, *names: str) -> dict[str, bytes]:
         raise FormatError(f"{path} is damaged: {error}. Copy or freeze it again.") from error
 
 
-def graph_field(path: Path, number: int) -> bytes:
-    """The document or the record in a frozen graph of TensorFlow. Raises FormatError."""
+def _graph_fields(path: Path, *names: str) -> dict[str, bytes]:
+    message = read_bytes(path)
     try:
-        found = find_field(read_bytes(path), number)
+        found = {name: find_field(message, FIELDS[name]) for name in names}
     except FormatError as error:
-        if not path.is_file():
-            raise
         raise FormatError(f"{path} is damaged: {error}. Copy or freeze it again.") from error
-    if found is None:
-        raise FormatError(
-            f"{path} was not written by dp. Convert it to .dp with the program that made it; dp reads that."
-        )
-    return found
+    return {name: content for name, content in found.items() if content is not None}
 
 
 def model_from_document(document: dict[str, Any], source: str = "the document") -> Any:

@@ -164,22 +164,24 @@ class NumpyTraining:
             _, more = self._gradient(batch)
             grads = {k: g + more[k] for k, g in grads.items()}
         grads = {k: g / len(batches) for k, g in grads.items()}
-        norm = float(np.sqrt(sum(np.sum(g * g) for g in grads.values())))
+        norm = float(np.sqrt(sum(np.sum(np.square(g, dtype=np.float64)) for g in grads.values())))
         o = self._optimizer
         if o.max_norm and norm > o.max_norm:
             grads = {k: g * (o.max_norm / norm) for k, g in grads.items()}
-        self._updates += 1
-        correct1, correct2 = 1 - o.beta1**self._updates, 1 - o.beta2**self._updates
+        updates = self._updates + 1
+        correct1, correct2 = 1 - o.beta1**updates, 1 - o.beta2**updates
+        params, first, second = {}, {}, {}
         for k, g in grads.items():
             theta = self._params[k]
             if o.weight_decay and o.type == "AdamW":
                 theta = theta * (1 - learning_rate * o.weight_decay)
             elif o.weight_decay:
                 g = g + o.weight_decay * theta
-            self._first[k] = o.beta1 * self._first[k] + (1 - o.beta1) * g
-            self._second[k] = o.beta2 * self._second[k] + (1 - o.beta2) * g * g
-            denominator = np.sqrt(self._second[k] / correct2) + o.epsilon
-            self._params[k] = theta - learning_rate / correct1 * self._first[k] / denominator
+            first[k] = o.beta1 * self._first[k] + (1 - o.beta1) * g
+            second[k] = o.beta2 * self._second[k] + (1 - o.beta2) * g * g
+            denominator = np.sqrt(second[k] / correct2) + o.epsilon
+            params[k] = theta - learning_rate / correct1 * first[k] / denominator
+        self._params, self._first, self._second, self._updates = params, first, second, updates
         return {k: float(v) for k, v in metrics.items()} | {"grad_norm": norm}
 
     def evaluate(self, batch: Any) -> dict[str, float]:

@@ -10,8 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dp_core.backend import Evaluator, LossFunction, Optimizer, TrainState
-from dp_core.errors import BackendError
+from dp_core.backend import Evaluator, LossFunction, Optimizer, TrainState, checked, threads
 from dp_core.module import Array, leaves, with_leaves
 from dp_core.neighbors import Neighborhood
 from dp_core.outputs import evaluate_atoms
@@ -20,18 +19,6 @@ from dp_jax.compiled import Compiled, outline
 from dp_jax.freeze import freeze, load
 from dp_jax.namespace import gradient
 from dp_jax.training import JaxTraining
-
-_DTYPES = (np.float64, np.float32, np.int64, np.int32, np.bool_)
-
-
-def set_threads() -> None:
-    """Use as many threads as ``DP_INTRA_OP_PARALLELISM_THREADS`` says, if nothing was computed with JAX before."""
-    name = "DP_INTRA_OP_PARALLELISM_THREADS"
-    value = os.environ.get(name) or os.environ.get(name.replace("DP_", "TF_", 1)) or "0"
-    if not value.isdigit():
-        raise BackendError(f"{name} is {value!r}; give a number of threads, 0 for the choice of JAX.")
-    if int(value):
-        os.environ["NPROC"] = value  # what XLA reads when it makes its threads
 
 
 class JaxBackend:
@@ -44,7 +31,8 @@ class JaxBackend:
     round_slots = staticmethod(sizes.round_slots)
 
     def __init__(self) -> None:
-        set_threads()
+        if count := threads("INTRA"):
+            os.environ["NPROC"] = str(count)  # what XLA reads when it makes its threads, at the first computation
         jax.config.update("jax_enable_x64", True)
         if jax.config.jax_default_matmul_precision is None:  # else graphics processors round float32 to TF32
             jax.config.update("jax_default_matmul_precision", "highest")
@@ -68,11 +56,7 @@ class JaxBackend:
 
     def array(self, x: np.ndarray) -> Array:
         """A copy of the array on the device."""
-        x = np.asarray(x)
-        if x.dtype not in _DTYPES:
-            known = ", ".join(np.dtype(t).name for t in _DTYPES)
-            raise BackendError(f"An array has the type {x.dtype}, which the jax backend does not use. Known: {known}.")
-        return jax.numpy.array(x)
+        return jax.numpy.array(checked(x, self.name))
 
     def evaluator(self, model: Any) -> Evaluator:
         """A function that evaluates the model with its derivative."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -23,19 +23,17 @@ class Compiled:
     """``function(tree, *arguments)``, compiled once for every shape and static content of the tree.
 
     The tree is a module, as everywhere in dp; the arguments are arrays, or dictionaries and tuples of them that JAX
-    knows. Those whose numbers are in ``donate``, counted from 0, are given away: their memory is used again. The
-    function returns a dictionary of arrays, whose order is kept, and whatever else. Every compilation is reported at
-    the logging level ``level``.
+    knows. The function returns a dictionary of arrays, whose order is kept, and whatever else. Every compilation is
+    reported at the logging level ``level``.
     """
 
     def __init__(
         self,
         name: str,
         function: Callable[..., tuple[Any, ...]],
-        donate: Sequence[int] = (),
         level: int = logging.DEBUG,
     ):
-        self.name, self._function, self._donate, self._level = name, function, donate, level
+        self.name, self._function, self._level = name, function, level
         self._programs: dict[str, tuple[Callable[..., Any], list[str]]] = {}
 
     @property
@@ -67,7 +65,7 @@ class Compiled:
             names[:] = named  # JAX would sort them
             return list(named.values()), *rest
 
-        return jax.jit(call, donate_argnums=tuple(1 + k for k in self._donate)), names
+        return jax.jit(call), names
 
     def _tell(self, table: Any, seconds: float) -> None:
         rows, slots = (getattr(table, f"{name}_counts", ()) for name in ("row", "slot"))

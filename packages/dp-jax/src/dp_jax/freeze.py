@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,9 +15,7 @@ from jax import export
 from dp_core import frozen
 from dp_core.backend import Evaluator
 from dp_core.errors import FormatError
-from dp_core.format import read_bytes
-from dp_core.frozen import graph
-from dp_core.model_file import MEMBER, archive_members
+from dp_core.format import seal
 from dp_core.module import replace, tree_map
 from dp_core.neighbors import Neighborhood
 from dp_jax import sizes
@@ -47,7 +41,7 @@ def exported(model: Any, inputs: Mapping[str, np.ndarray], record: Mapping[str, 
         jax.ShapeDtypeStruct(export.symbolic_shape(f"({shapes[name]},)", scope=scope), x.dtype)
         for name, x in inputs.items()
     ]
-    function = jax.jit(graph(model, gradient), keep_unused=True)
+    function = jax.jit(frozen.graph(model, gradient), keep_unused=True)
     return export.export(function, platforms=_PLATFORMS)(*arguments)
 
 
@@ -60,47 +54,28 @@ def freeze(
     """
     tensorflow = import_tensorflow() if path.suffix == ".savedmodel" else None
     record = frozen.capabilities(model)
-    sample = frozen.sample_table(model)
-    inputs = frozen.graph_inputs(sample, record)
+    inputs = frozen.graph_inputs(frozen.sample_table(model), record)
     made_graph = exported(tree_map(to_array, model), inputs, record)
-    members = {
-        _GRAPH: bytes(made_graph.serialize()),
-        MEMBER: document,
-        frozen.RECORD: json.dumps(record, indent=1).encode(),
-    }
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".freeze-") as folder:
-        made = Path(folder) / path.name
+    members = {_GRAPH: bytes(made_graph.serialize())} | frozen.contents(document, record)
+    with frozen.writing(path, model, load, reference) as made:
         if tensorflow:
             made.mkdir()
             for name, content in members.items():
                 (made / name).write_bytes(content)
             outputs = [output["name"] for output in record["outputs"]]
             write_graph(tensorflow, made_graph, record["inputs"], outputs, made)
+            seal(made)
         else:
             with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
                 for name, content in members.items():
                     archive.writestr(name, content)
-        table = frozen.smaller_table(sample)  # of sizes that the graph was not traced with
-        frozen.check_agrees(load(made)(table), reference(table))
-        _replace(made, path)
-
-
-def _replace(made: Path, path: Path) -> None:
-    """Put a file or folder in its place; a folder that is there gives way, which is no single step."""
-    if made.is_dir() and path.is_dir() and not path.is_symlink():
-        old = made.with_name("old")
-        os.replace(path, old)
-        os.replace(made, path)
-        shutil.rmtree(old)
-    else:
-        os.replace(made, path)
 
 
 def load(path: Path) -> Evaluator:
     """The evaluator in a frozen file. Raises FormatError for files that are damaged, foreign or too new."""
-    record, content = _members(path)
+    record, found = frozen.read_frozen(path, "dp-jax", _GRAPH)
     try:
-        function = export.deserialize(bytearray(content)).call
+        function = export.deserialize(bytearray(found[_GRAPH])).call
     except Exception as error:  # the reader of jax.export fails in many ways
         raise FormatError(f"{path} does not load: {error}. Copy or freeze it again.") from error
     inputs, names = record["inputs"], [output["name"] for output in record["outputs"]]
@@ -125,17 +100,3 @@ def load(path: Path) -> Evaluator:
         return out
 
     return evaluate
-
-
-def _members(path: Path) -> tuple[dict[str, Any], bytes]:
-    """The record and the graph in a frozen file."""
-    names = (frozen.RECORD, _GRAPH)
-    if path.is_dir():
-        found = {name: read_bytes(path / name) for name in names if (path / name).is_file()}
-    else:
-        found = archive_members(path, *names)
-    if len(found) < len(names):
-        raise FormatError(
-            f"{path} was not written by dp. Convert it to .dp with the program that wrote it; dp can freeze that."
-        )
-    return frozen.read_record(found[frozen.RECORD], path, "dp-jax"), found[_GRAPH]

@@ -21,32 +21,31 @@ _MOMENTS = {"first": "mu", "second": "nu"}  # names in checkpoints, and those of
 
 
 def transformation(o: Optimizer) -> optax.GradientTransformation:
-    """What becomes of gradients, but for the learning rate."""
+    """What becomes of gradients, but for clipping and the learning rate."""
     decay = [optax.add_decayed_weights(o.weight_decay)] if o.weight_decay else []
     adam = optax.scale_by_adam(o.beta1, o.beta2, o.epsilon)
-    clip = [optax.clip_by_global_norm(o.max_norm)] if o.max_norm else []
-    return optax.chain(*clip, adam, *decay) if o.type == "AdamW" else optax.chain(*clip, *decay, adam)
+    return optax.chain(adam, *decay) if o.type == "AdamW" else optax.chain(*decay, adam)
 
 
 class JaxTraining:
     """A model in training: parameters and the state of the optimizer, copied to all devices."""
 
     def __init__(self, loss: LossFunction, state: TrainState, optimizer: Optimizer):
-        self._loss, self._transformation = loss, transformation(optimizer)
+        self._loss, self._transformation, self._max_norm = loss, transformation(optimizer), optimizer.max_norm
         self._devices = jax.local_devices()
         params = {k: np.array(v) for k, v in state.params.items()}
         moments = {
-            theirs: {k: np.array(v) for k, v in state.moments.get(ours, {}).items()}
+            theirs: {k: np.array(v) for k, v in state.moments[ours].items()}
             for ours, theirs in _MOMENTS.items()
             if ours in state.moments
         }
         fresh = jax.tree.map(np.asarray, self._transformation.init(params))
         start = optax.tree.set(fresh, **moments, count=np.asarray(state.updates, np.int32))
         self._params, self._state = distributed.shared((params, start))
-        self._whole_step = Compiled("training step", self._stepped, donate=(0, 1), level=logging.INFO)
+        self._whole_step = Compiled("training step", self._stepped, level=logging.INFO)
         self._gradients = Compiled("gradients", self._differentiated, level=logging.INFO)
         self._metrics = Compiled("validation", self._evaluated, level=logging.INFO)
-        self._update = jax.jit(self._updated, donate_argnums=(0, 1))
+        self._update = jax.jit(self._updated)
         self._add = jax.jit(lambda a, b: jax.tree.map(jnp.add, a, b), donate_argnums=0)
 
     # -- functions that are compiled
@@ -70,7 +69,10 @@ class JaxTraining:
     ) -> tuple[Arrays, Any, jax.Array]:
         """parts: sums of gradients by device; share: one over the number of batches."""
         grads = {k: jnp.sum(g, axis=0) * share.astype(g.dtype) for k, g in parts.items()}
-        norm = optax.tree.norm(grads)
+        norm = jnp.sqrt(sum(jnp.sum(jnp.square(g.astype(np.float64))) for g in grads.values()))
+        if self._max_norm:
+            scale = jnp.where(norm > self._max_norm, self._max_norm / norm, 1.0)
+            grads = {k: g * scale.astype(g.dtype) for k, g in grads.items()}
         changes, state = self._transformation.update(grads, state, params)
         params = {k: p - learning_rate.astype(p.dtype) * changes[k] for k, p in params.items()}
         return params, state, norm
@@ -86,8 +88,8 @@ class JaxTraining:
         """One update with the mean gradient of the batches, and of all processes. The devices share the batches."""
         rate = np.float64(learning_rate)
         if jax.device_count() == 1 and len(batches) == 1:
-            metrics, self._params, self._state = self._whole_step(batches[0], self._params, self._state, rate)
-            return _numbers(metrics)
+            metrics, params, state = self._whole_step(batches[0], self._params, self._state, rate)
+            return self._taken(metrics, params, state)
         first: Arrays = {}
         sums: list[Arrays] = []
         for k, device in enumerate(self._devices):
@@ -101,8 +103,14 @@ class JaxTraining:
             sums.append(total)
         share = np.float64(1.0 / (len(batches) * jax.process_count()))
         parts = distributed.stacked(sums)
-        self._params, self._state, norm = self._update(self._params, self._state, parts, share, rate)
-        return _numbers(first | {"grad_norm": norm})
+        params, state, norm = self._update(self._params, self._state, parts, share, rate)
+        return self._taken(first | {"grad_norm": norm}, params, state)
+
+    def _taken(self, metrics: Arrays, params: Arrays, state: Any) -> dict[str, float]:
+        """Take over what a step has made, once it has ended well."""
+        shown = _numbers(metrics)
+        self._params, self._state = params, state
+        return shown
 
     def evaluate(self, batch: Any) -> dict[str, float]:
         """The metrics of a batch."""

@@ -13,8 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import dp_tf.primitives  # noqa: F401  (makes dp-core know tensors)
-from dp_core.backend import Evaluator, LossFunction, Optimizer, TrainState
-from dp_core.errors import BackendError
+from dp_core.backend import Evaluator, LossFunction, Optimizer, TrainState, threads
 from dp_core.module import Array, is_array, tree_map
 from dp_core.neighbors import Neighborhood, no_rounding
 from dp_core.outputs import evaluate_atoms
@@ -42,18 +41,14 @@ def set_devices() -> None:
 def set_threads() -> None:
     """Use as many threads as ``DP_INTRA_OP_PARALLELISM_THREADS`` and ``DP_INTER_OP_PARALLELISM_THREADS`` say.
 
-    Inside of operations there are ``OMP_NUM_THREADS`` where nothing else is said.
+    There are ``OMP_NUM_THREADS`` of each where nothing else is said.
     """
-    for name, otherwise, use in (
-        ("DP_INTRA_OP_PARALLELISM_THREADS", "OMP_NUM_THREADS", tf.config.threading.set_intra_op_parallelism_threads),
-        ("DP_INTER_OP_PARALLELISM_THREADS", "OMP_NUM_THREADS", tf.config.threading.set_inter_op_parallelism_threads),
+    for kind, use in (
+        ("INTRA", tf.config.threading.set_intra_op_parallelism_threads),
+        ("INTER", tf.config.threading.set_inter_op_parallelism_threads),
     ):
-        given = next((n for n in (name, name.replace("DP_", "TF_", 1), otherwise) if os.environ.get(n)), None)
-        value = os.environ[given] if given else "0"
-        if not value.isdigit():
-            raise BackendError(f"{given} is {value!r}; give a number of threads, 0 for the choice of TensorFlow.")
-        if int(value):
-            use(int(value))
+        if count := threads(kind, "OMP_NUM_THREADS"):
+            use(count)
 
 
 def keep_memory() -> None:

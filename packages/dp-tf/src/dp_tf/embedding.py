@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from dp_core.module import leaves, with_leaves
+from dp_core.nn import Layer
 from dp_tf import namespace
 from dp_tf.autodiff import depth, trains
 
@@ -23,21 +25,6 @@ GROUPS = 8
 tanh_grad = tf.raw_ops.TanhGrad  # (y, dy) -> dy (1 − y²)
 
 
-class Dense(NamedTuple):
-    """One layer: w (n_in, n_out), b and idt (n_out,) or None, whether the input is added."""
-
-    w: Tensor
-    b: Tensor | None
-    idt: Tensor | None
-    resnet: bool
-
-    @property
-    def past(self) -> int:
-        """How often the input goes past the layer: 1, 2 for [x, x] where the output is twice as wide, or 0."""
-        n_in, n_out = self.w.shape
-        return n_out // n_in if self.resnet and n_out in (n_in, 2 * n_in) else 0
-
-
 class Passed(NamedTuple):
     """What a layer leaves for the backward pass."""
 
@@ -47,7 +34,7 @@ class Passed(NamedTuple):
     dy: Tensor  # derivative of y by R_k0
 
 
-def forward(layers: Sequence[Dense], s: Tensor) -> tuple[Tensor, Tensor, list[Passed]]:
+def forward(layers: Sequence[Layer], s: Tensor) -> tuple[Tensor, Tensor, list[Passed]]:
     """G(s), dG/ds, and what the layers leave: (N, 1) -> (N, M)."""
     x, dx, passed = s, tf.ones_like(s), []
     for layer in layers:
@@ -60,11 +47,12 @@ def forward(layers: Sequence[Dense], s: Tensor) -> tuple[Tensor, Tensor, list[Pa
     return x, dx, passed
 
 
-def backward(layers: Sequence[Dense], passed: Sequence[Passed], g: Tensor, h: Tensor) -> list[Tensor]:
+def backward(layers: Sequence[Layer], passed: Sequence[Passed], g: Tensor, h: Tensor) -> list[Tensor]:
     """Gradients of the weights, those that there are of w, b and idt of each layer, from those of G and of dG/ds."""
     grads: list[Tensor] = []
     for k in reversed(range(len(layers))):
-        (w, b, idt, _), past = layers[k], layers[k].past
+        layer = layers[k]
+        w, b, idt, past = layer.w, layer.b, layer.idt, layer.past
         x, dx, y, dy = passed[k]
         gy, hy = (g, h) if idt is None else (g * idt, h * idt)
         gz = tanh_grad(y=y, dy=gy) - (2.0 * y) * (dy * hy)
@@ -91,21 +79,17 @@ def _passed_on(gx: Tensor, g: Tensor, past: int) -> Tensor:
     return gx + (g if past == 1 else tf.add_n(tf.split(g, 2, 1)))
 
 
-def network(layers: Sequence[Dense], s: Tensor) -> tuple[Tensor, Tensor]:
+def network(layers: Sequence[Layer], s: Tensor) -> tuple[Tensor, Tensor]:
     """G and dG/ds, differentiable once by the weights: (N, 1) -> (N, M)."""
-    given = [[p is not None for p in layer[:3]] for layer in layers]
+    given = leaves(layers)
 
     @tf.custom_gradient
     def run(s: Tensor, *params: Tensor) -> Any:
-        rest = iter(params)
-        used = [
-            Dense(*(next(rest) if there else None for there in row), layer.resnet)
-            for row, layer in zip(given, layers, strict=True)
-        ]
+        used = with_leaves(layers, dict(zip(given, params, strict=True)))
         g, dg, passed = forward(used, s)
         return (g, dg), lambda *of: (_unknown(s), *backward(used, passed, *of))
 
-    out: tuple[Tensor, Tensor] = run(s, *(p for layer in layers for p in layer[:3] if p is not None))
+    out: tuple[Tensor, Tensor] = run(s, *given.values())
     return out
 
 
@@ -146,9 +130,8 @@ def embedding_sum(matrix: Tensor, net: Any) -> Tensor | None:
     """
     if depth() != 1 or any(layer.activation_function.lower() != "tanh" for layer in net.layers):
         return None
-    layers = [Dense(layer.w, layer.b, layer.idt, layer.resnet) for layer in net.layers]
     if not trains():
-        return _sum(layers, matrix)
+        return _sum(net.layers, matrix)
     rows, slots, _ = namespace.sizes(matrix)
     used = tf.reduce_any(tf.not_equal(matrix, 0), 2)
     lengths = tf.reduce_max(tf.where(used, tf.range(1, slots + 1), 0), 1)
@@ -156,11 +139,11 @@ def embedding_sum(matrix: Tensor, net: Any) -> Tensor | None:
     counts = [rows * (k + 1) // GROUPS - rows * k // GROUPS for k in range(GROUPS)]
     widths = [tf.reduce_max(tf.concat([part, [0]], 0)) for part in tf.split(tf.gather(lengths, order), counts)]
     parts = tf.split(namespace.take(matrix, order, axis=0), counts)
-    sums = [_sum(layers, part[:, :width]) for part, width in zip(parts, widths, strict=True)]
+    sums = [_sum(net.layers, part[:, :width]) for part, width in zip(parts, widths, strict=True)]
     return namespace.take(tf.concat(sums, 0), tf.argsort(order), axis=0)
 
 
-def _sum(layers: Sequence[Dense], matrix: Tensor) -> Tensor:
+def _sum(layers: Sequence[Layer], matrix: Tensor) -> Tensor:
     g, dg = network(layers, tf.stop_gradient(tf.reshape(matrix[:, :, :1], (-1, 1))))
     shape = (*namespace.sizes(matrix)[:2], layers[-1].w.shape[1])
     return summed(matrix, tf.reshape(g, shape), tf.reshape(dg, shape))

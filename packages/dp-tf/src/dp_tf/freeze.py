@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +15,9 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from dp_core import frozen
 from dp_core.errors import BackendError, FormatError
-from dp_core.format import read_bytes, write_bytes
+from dp_core.format import read_bytes, seal, write_bytes
 from dp_core.format.protobuf_field import LIMIT, field
-from dp_core.model_file import DOCUMENT_FIELD, GRAPH_SUFFIX, MEMBER, RECORD_FIELD, graph_field
+from dp_core.model_file import FIELDS, GRAPH_SUFFIX
 from dp_core.module import tree_map
 from dp_core.neighbors import Neighborhood
 from dp_core.outputs import evaluate_atoms
@@ -75,9 +72,8 @@ def _graph(model: Any, record: dict[str, Any]) -> Any:
 
 
 def _function(graph: Any, record: dict[str, Any]) -> Any:
-    """The function that runs a graph: the inputs in order -> the outputs in order."""
-    with _quiet():
-        whole = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
+    """The function that runs a graph: the inputs in order -> the outputs in order. TensorFlow remarks on it."""
+    whole = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
     inputs, outputs = (
         [whole.graph.as_graph_element(f"{name}:0") for name in names]
         for names in (record["inputs"], [output["name"] for output in record["outputs"]])
@@ -87,35 +83,33 @@ def _function(graph: Any, record: dict[str, Any]) -> Any:
 
 def freeze(model: Any, document: bytes, path: Path) -> None:
     """Write a frozen file; a single graph for ``.pb``, else a SavedModel. model: the tree with NumPy leaves."""
-    record, sample = frozen.capabilities(model), frozen.sample_table(model)
-    tree = tree_map(to_tensor, model)
-    text = json.dumps(record, indent=1).encode()
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".freeze-") as folder:
-        made = Path(folder) / path.name
-        graph = _graph(tree, record)
+    record, tree = frozen.capabilities(model), tree_map(to_tensor, model)
+    graph, members = _graph(tree, record), frozen.contents(document, record)
+
+    def reference(table: Neighborhood) -> dict[str, np.ndarray]:
+        out = evaluate_atoms(tree, tree_map(to_tensor, table), gradient)
+        return {name: x.numpy() for name, x in out.items()}
+
+    with frozen.writing(path, model, load, reference) as made:
         if path.suffix == GRAPH_SUFFIX:
-            _write_graph(graph, document, text, made)
+            _write_graph(graph, members, made)
         else:
-            _write_saved_model(graph, record, {MEMBER: document, frozen.RECORD: text}, made)
-        table = frozen.smaller_table(sample)  # of sizes that the graph was not traced with
-        expected = evaluate_atoms(tree, tree_map(to_tensor, table), gradient)
-        frozen.check_agrees(load(made)(table), {name: x.numpy() for name, x in expected.items()})
-        if path.is_dir() and made.is_dir():
-            os.replace(path, Path(folder) / "before")
-        os.replace(made, path)
+            _write_saved_model(graph, record, members, made)
 
 
-def _write_graph(graph: Any, document: bytes, record: bytes, path: Path) -> None:
-    size = graph.ByteSize() + len(document) + len(record) + 100
+def _write_graph(graph: Any, members: dict[str, bytes], path: Path) -> None:
+    size = graph.ByteSize() + sum(map(len, members.values())) + 100
     if size > LIMIT:
         raise BackendError(
             f"The file would have {size / 2**30:.1f} GiB, and a .pb file has 2 GiB at most. Freeze to .savedmodeltf."
         )
-    write_bytes(path, graph.SerializeToString() + field(DOCUMENT_FIELD, document) + field(RECORD_FIELD, record))
+    fields = [field(FIELDS[name], content) for name, content in members.items()]
+    write_bytes(path, b"".join([graph.SerializeToString(), *fields]))
 
 
 def _write_saved_model(graph: Any, record: dict[str, Any], members: dict[str, bytes], path: Path) -> None:
-    run = _function(graph, record)
+    with _quiet():
+        run = _function(graph, record)
     names = [output["name"] for output in record["outputs"]]
     module = tf.Module()
 
@@ -127,40 +121,35 @@ def _write_saved_model(graph: Any, record: dict[str, Any], members: dict[str, by
         tf.saved_model.save(module, str(path), signatures={_SIGNATURE: module.evaluate})
     for name, content in members.items():
         write_bytes(path / name, content)
+    seal(path)
 
 
 def load(path: Path) -> Evaluate:
     """The evaluator in a frozen file. Raises FormatError for files that are damaged, foreign or too new."""
-    record = _record(path)
+    record, _ = frozen.read_frozen(path, "dp-tf")
     names = [output["name"] for output in record["outputs"]]
     try:
-        if path.is_dir():
-            with _quiet():
-                saved = tf.saved_model.load(str(path)).signatures[_SIGNATURE]
-        else:
-            graph = tf.compat.v1.GraphDef.FromString(read_bytes(path))
-            run = _function(graph, record)
+        with _quiet():
+            run = _saved_model(path) if path.is_dir() else _single_graph(path, record)
     except _ERRORS as error:
         raise FormatError(f"{path} does not load: {error}. Copy or freeze it again.") from error
 
     def evaluate(table: Neighborhood) -> dict[str, np.ndarray]:
         inputs = {name: tf.convert_to_tensor(x) for name, x in frozen.graph_inputs(table, record).items()}
-        found = saved(**inputs) if path.is_dir() else dict(zip(names, run(*inputs.values()), strict=True))
+        found = run(inputs)
         return {name: found[name].numpy() for name in names}
 
     return evaluate
 
 
-def _record(path: Path) -> dict[str, Any]:
-    """The record in a frozen file, read without the framework."""
-    if path.is_dir():
-        if not (path / frozen.RECORD).is_file():
-            raise FormatError(
-                f"{path} was not written by dp. Convert it to .dp with the program that wrote it; dp can freeze that."
-            )
-        text = read_bytes(path / frozen.RECORD)
-    elif path.suffix.lower() == GRAPH_SUFFIX:
-        text = graph_field(path, RECORD_FIELD)
-    else:
-        raise FormatError(f"{path} is no folder, so it is no SavedModel. Check the path.")
-    return frozen.read_record(text, path, "dp-tf")
+def _saved_model(path: Path) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The function in a SavedModel: inputs by name -> outputs by name."""
+    saved = tf.saved_model.load(str(path)).signatures[_SIGNATURE]
+    return lambda inputs: saved(**inputs)
+
+
+def _single_graph(path: Path, record: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The function in a ``.pb``: inputs by name -> outputs by name."""
+    run = _function(tf.compat.v1.GraphDef.FromString(read_bytes(path)), record)
+    names = [output["name"] for output in record["outputs"]]
+    return lambda inputs: dict(zip(names, run(*inputs.values()), strict=True))

@@ -8,24 +8,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dp_core.errors import BackendError
+from dp_core.backend import checked
 from dp_core.module import leaves, map_with_path, replace, with_leaves
 from dp_core.neighbors import Neighborhood
 
 Tensor = Any
 
-_DTYPES = (np.float64, np.float32, np.int64, np.bool_)
-
 
 def to_tensor(x: np.ndarray) -> Tensor:
     """The array as a tensor. Raises BackendError for types that models do not use."""
-    x = np.asarray(x)
-    if x.dtype not in _DTYPES:
-        known = ", ".join(np.dtype(t).name for t in _DTYPES)
-        raise BackendError(
-            f"An array has the type {x.dtype}, which the tensorflow backend does not use. Known: {known}."
-        )
-    return tf.convert_to_tensor(x)
+    return tf.convert_to_tensor(checked(x, "tensorflow"))
 
 
 def spec_of(path: str, x: Any) -> tf.TensorSpec:

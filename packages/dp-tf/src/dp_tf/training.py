@@ -47,7 +47,7 @@ class TensorflowTraining:
     def _apply(self, grads: list[Tensor], rate: Tensor, updates: Tensor) -> Tensor:
         """Change parameters and moments; the norm of the gradient."""
         o = self._optimizer
-        norm = tf.sqrt(tf.add_n([tf.cast(tf.reduce_sum(g * g), tf.float64) for g in grads]))
+        norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(tf.cast(g, tf.float64))) for g in grads]))
         scale = tf.where(norm > o.max_norm, o.max_norm / norm, 1.0) if o.max_norm else None
         correct1, correct2 = 1.0 - o.beta1**updates, 1.0 - o.beta2**updates
         for g, variable, first, second in zip(
@@ -76,9 +76,9 @@ class TensorflowTraining:
         if len(batches) > 1:
             grads = [g / len(batches) for g in grads]
         grads = distributed.average(grads)
-        self._updates += 1
-        rate, updates = (tf.constant(x, tf.float64) for x in (learning_rate, self._updates))
+        rate, updates = (tf.constant(x, tf.float64) for x in (learning_rate, self._updates + 1))
         norm = self._update(list(grads), rate, updates)
+        self._updates += 1
         return {k: float(v) for k, v in metrics.items()} | {"loss": float(loss), "grad_norm": float(norm)}
 
     def evaluate(self, batch: Any) -> dict[str, float]:

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 import dp_torch.namespace  # noqa: F401  (native primitives)
-from dp_core.backend import Evaluator, LossFunction, Optimizer, TrainState
-from dp_core.errors import BackendError
+from dp_core.backend import Evaluator, LossFunction, Optimizer, TrainState, checked, threads
 from dp_core.module import Array, is_array, tree_map
 from dp_core.neighbors import Neighborhood, no_rounding
 from dp_core.outputs import evaluate_atoms
@@ -21,24 +20,12 @@ from dp_torch.autodiff import gradient
 from dp_torch.freeze import freeze, load
 from dp_torch.training import TorchTraining
 
-_DTYPES = (np.float64, np.float32, np.int64, np.bool_)
-
 
 def choose_device() -> torch.device:
     """The graphics processor of this process, if there is one and the environment does not say ``DEVICE=cpu``."""
     if os.environ.get("DEVICE", "").lower() == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-
-
-def set_threads() -> None:
-    """Use as many threads as ``DP_INTRA_OP_PARALLELISM_THREADS`` says; PyTorch itself obeys ``OMP_NUM_THREADS``."""
-    name = "DP_INTRA_OP_PARALLELISM_THREADS"
-    value = os.environ.get(name) or os.environ.get(name.replace("DP_", "TF_", 1)) or "0"
-    if not value.isdigit():
-        raise BackendError(f"{name} is {value!r}; give a number of threads, 0 for the choice of PyTorch.")
-    if int(value):
-        torch.set_num_threads(int(value))
 
 
 class TorchBackend:
@@ -51,7 +38,8 @@ class TorchBackend:
     round_slots = staticmethod(no_rounding)
 
     def __init__(self) -> None:
-        set_threads()
+        if count := threads("INTRA"):  # PyTorch itself obeys OMP_NUM_THREADS
+            torch.set_num_threads(count)
         self.device = choose_device()
 
     @property
@@ -66,12 +54,7 @@ class TorchBackend:
 
     def array(self, x: np.ndarray) -> Array:
         """The array as a tensor on the device. On a CPU it shares the memory."""
-        x = np.asarray(x)
-        if x.dtype not in _DTYPES:
-            known = ", ".join(np.dtype(t).name for t in _DTYPES)
-            raise BackendError(
-                f"An array has the type {x.dtype}, which the torch backend does not use. Known: {known}."
-            )
+        x = checked(x, self.name)
         if not x.flags.writeable or not x.flags.c_contiguous:
             x = np.array(x, order="C")
         return torch.from_numpy(x).to(self.device)

@@ -7,14 +7,17 @@ that fit the cache, those with most neighbours first, so that hardly a slot of a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dp_core.module import tree_map
+from dp_core.nn import Layer
 from dp_torch.autodiff import depth, is_last, unknown
-from dp_torch.network import Dense, Passed, backward, forward
+from dp_torch.network import Passed, backward, forward, parameters
 
 #: Numbers in the widest layer for the slots that go through a network together on a CPU, for each thread: they fit its
 #: cache.
@@ -51,7 +54,7 @@ def cut(matrix: Tensor, width: int) -> Cuts | None:
 class Work:
     """One call in blocks, and what every block leaves behind."""
 
-    layers: list[Dense]
+    layers: Sequence[Layer]
     cuts: Cuts | None
     matrix: list[Tensor] = field(default_factory=list)  # R, (rows, K, d)
     passed: list[list[Passed]] = field(default_factory=list)  # where weights are trained
@@ -172,10 +175,10 @@ def embedding_sum(matrix: Tensor, net: Any) -> Tensor | None:
     """``arrays.embedding_sum`` for networks that use tanh alone; None for others, and for third derivatives."""
     if depth() > 1 or any(layer.activation_function.lower() != "tanh" for layer in net.layers):
         return None
-    layers = [Dense(layer.w, layer.b, layer.idt, layer.resnet) for layer in net.layers]
+    layers = net.layers
     if is_last():  # no gradients of weights
-        layers = [Dense(*(None if p is None else p.detach() for p in layer[:3]), layer.resnet) for layer in layers]
-    params = [p for layer in layers for p in layer[:3]]
+        layers = tree_map(torch.Tensor.detach, layers)
+    params = [p for layer in layers for p in parameters(layer)]
     width = max(layer.w.shape[1] for layer in layers)
     out: Tensor = EmbeddingSum.apply(matrix, Work(layers, cut(matrix, width)), *params)[0]
     return out

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import os
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +16,6 @@ from torch import Tensor, fx
 
 from dp_core import frozen
 from dp_core.errors import FormatError
-from dp_core.model_file import MEMBER, archive_members
 from dp_core.module import replace, tree_map
 from dp_core.neighbors import Neighborhood
 from dp_core.outputs import evaluate_atoms
@@ -132,28 +128,26 @@ def freeze(model: Any, document: bytes, path: Path, to_tensor: Callable[[np.ndar
     """Write a frozen file; ``.pt2`` by its suffix, else ``.pth``. model: the tree with NumPy leaves."""
     if path.suffix == ".pt2":
         require_compiler("A .pt2 file is compiled code")
-    record = frozen.capabilities(model)
-    sample = frozen.sample_table(model)
-    inputs = {name: to_tensor(x) for name, x in frozen.graph_inputs(sample, record).items()}
-    tree = tree_map(to_tensor, model)
-    graph = trace(tree, inputs)
-    members = {MEMBER: document, frozen.RECORD: json.dumps(record, indent=1).encode()}
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".freeze-") as folder, _quiet():
-        made = Path(folder) / path.name
+    record, tree = frozen.capabilities(model), tree_map(to_tensor, model)
+    inputs = frozen.graph_inputs(frozen.sample_table(model), record)
+    tensors = {name: to_tensor(x) for name, x in inputs.items()}
+    graph, members = trace(tree, tensors), frozen.contents(document, record)
+
+    def reference(table: Neighborhood) -> dict[str, np.ndarray]:
+        with torch.no_grad():
+            out = evaluate_atoms(tree, tree_map(to_tensor, table), gradient)
+        return {name: x.cpu().numpy() for name, x in out.items()}
+
+    with frozen.writing(path, model, lambda made: load(made, to_tensor), reference) as made, _quiet():
         if path.suffix == ".pt2":
-            _write_pt2(graph, list(inputs.values()), members, made)
+            _write_pt2(graph, list(tensors.values()), members, made)
         else:
             _write_pth(graph, members, made)
-        table = frozen.smaller_table(sample)  # of sizes that the graph was not traced with
-        with torch.no_grad():
-            expected = evaluate_atoms(tree, tree_map(to_tensor, table), gradient)
-        frozen.check_agrees(load(made, to_tensor)(table), {name: x.cpu().numpy() for name, x in expected.items()})
-        os.replace(made, path)
 
 
 def load(path: Path, to_tensor: Callable[[np.ndarray], Tensor]) -> Callable[[Neighborhood], dict[str, np.ndarray]]:
     """The evaluator in a frozen file. Raises FormatError for files that are damaged, foreign or too new."""
-    record = _record(path)
+    record, _ = frozen.read_frozen(path, "dp-torch")
     device = to_tensor(np.zeros(1)).device
     try:
         with _quiet():
@@ -176,16 +170,6 @@ def load(path: Path, to_tensor: Callable[[np.ndarray], Tensor]) -> Callable[[Nei
         return {name: torch.cat([out[k] for out in found]).cpu().numpy() for k, name in enumerate(names)}
 
     return evaluate
-
-
-def _record(path: Path) -> dict[str, Any]:
-    """The record in a frozen file, read without the framework."""
-    found = archive_members(path, frozen.RECORD)
-    if not found:
-        raise FormatError(
-            f"{path} was not written by dp. Convert it to .dp with the program that wrote it; dp can freeze that."
-        )
-    return frozen.read_record(found[frozen.RECORD], path, "dp-torch")
 
 
 def _parts(table: Neighborhood) -> list[Neighborhood]:

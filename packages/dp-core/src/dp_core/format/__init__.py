@@ -17,13 +17,14 @@ from typing import Any
 from dp_core.errors import FormatError, nearest
 from dp_core.format import hdf5
 from dp_core.format.document import Document
-from dp_core.format.files import read_bytes, write_bytes
+from dp_core.format.files import check_seal, read_bytes, replaced, seal, write_bytes
 from dp_core.format.tree import describe
 from dp_core.format.versions import check_version, register_upgrade, upgrade
 
 __all__ = [
     "SUFFIXES",
     "Document",
+    "check_seal",
     "check_version",
     "describe",
     "dump_bytes",
@@ -32,6 +33,8 @@ __all__ = [
     "read_bytes",
     "read_document",
     "register_upgrade",
+    "replaced",
+    "seal",
     "upgrade",
     "write_bytes",
     "write_document",

@@ -1,11 +1,15 @@
-"""Files read and written whole: a file is complete under its name, or it is not touched."""
+"""Files and folders read and written whole: one is complete under its name, or it is not touched."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
+import json
 import os
 import secrets
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from dp_core.errors import FormatError
@@ -21,6 +25,10 @@ _REPAIR = {
     errno.ENOTDIR: "The path leads through something that is not a folder.",
     errno.EISDIR: "It is a folder; give the name of a file.",
 }
+
+
+#: The file with the SHA-256 of all others in a sealed folder, as JSON.
+CHECKSUMS = "checksums.json"
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
@@ -64,6 +72,66 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     except OSError as error:
         repair = _REPAIR.get(error.errno or 0, "")
         raise FormatError(f"{path} cannot be written: {error.strerror}. {repair}".rstrip()) from error
+
+
+@contextlib.contextmanager
+def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A name in the same folder, with the same suffix, to be written; what is written takes the place of ``path``.
+
+    Either may be a file or a folder. After an exception what was written is removed and ``path`` is as it was.
+    """
+    shown, path = str(path), Path(os.path.realpath(path))
+    temporary, before = (path.with_name(f".{secrets.token_hex(4)}.{path.name}") for _ in range(2))
+    try:
+        yield temporary
+        if path.is_dir():  # a folder cannot be replaced in one step
+            os.replace(path, before)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            if before.exists():
+                os.replace(before, path)
+            raise
+    except OSError as error:
+        if error.filename in (None, str(temporary)):
+            error.filename = shown
+        raise
+    finally:
+        _remove(temporary)
+        _remove(before)
+
+
+def _remove(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def seal(folder: Path) -> None:
+    """Write the checksums of all files in a folder beside them, so that damage of any of them is noticed."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / CHECKSUMS)
+    sums = {file.relative_to(folder).as_posix(): _checksum(file) for file in files}
+    write_bytes(folder / CHECKSUMS, json.dumps(sums, indent=1).encode())
+
+
+def check_seal(folder: Path) -> None:
+    """Raise FormatError if a file in a folder is not as it was when the folder was sealed."""
+    try:
+        sums = dict(json.loads(read_bytes(folder / CHECKSUMS)))
+    except (ValueError, TypeError) as error:
+        raise FormatError(f"{folder} is damaged: {CHECKSUMS} is unreadable. Copy or freeze it again.") from error
+    for name, expected in sums.items():
+        file = folder / name
+        if not file.is_file() or _checksum(file) != expected:
+            what = "changed or cut off" if file.exists() else "missing"
+            raise FormatError(f"{folder} is damaged: {name} is {what}. Copy or freeze it again.")
+
+
+def _checksum(file: Path) -> str:
+    return hashlib.sha256(read_bytes(file)).hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

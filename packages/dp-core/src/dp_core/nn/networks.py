@@ -46,6 +46,12 @@ class Layer:
     precision: str
     trainable: bool
 
+    @property
+    def past(self) -> int:
+        """How often the input is added to the output: 1, 2 for [x, x], or 0."""
+        n_in, n_out = self.w.shape
+        return n_out // n_in if self.resnet and n_out in (n_in, 2 * n_in) else 0
+
     def __call__(self, x: Array) -> Array:
         """The layer applied to the last axis."""
         return dense(x, self.w, self.b, self.idt, activation(self.activation_function), self.resnet)
@@ -124,7 +130,7 @@ class EmbeddingNet:
         Rows of a table go through the first layer once, however often the index names them.
         """
         first = self.layers[0]
-        if first.resnet and first.w.shape[1] in (self.in_dim, 2 * self.in_dim):
+        if first.past:
             return self(_joined([arrays.take(*p) if isinstance(p, tuple) else p for p in parts]))
         terms, start = [], 0
         for part in parts:

@@ -1,4 +1,4 @@
-"""What the tests of the backends share: stored models, tables of any size, and a small loss."""
+"""What tests of models on backends share: stored models, tables of any size, and a small loss."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dp_core.module import module, tree_map, with_leaves
 from dp_core.neighbors import Neighborhood
 from dp_core.outputs import evaluate_atoms, forces
 
-GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
+GOLDEN = Path(__file__).parent / "tests" / "golden"
 
 
 @pytest.fixture
