@@ -230,7 +230,11 @@ WRONG = [
     ("model/fitting_net/rcond", -1.0, "is -1.0, expected a number ≥ 0 or null"),
     # types of sections
     ("model/type", "linear_ener", "model 'linear_ener' is not supported by this version of dp; see the manual page"),
-    ("model/descriptor/type", "dpa2", "descriptor 'dpa2' is not supported by this version of dp; see the manual page"),
+    (
+        "model/descriptor/type",
+        "se_a_ebd",
+        "descriptor 'se_a_ebd' is not supported by this version of dp; see the manual page",
+    ),
     ("model/descriptor/type", "se_e2_b", "Unknown descriptor type 'se_e2_b'; did you mean 'se_e2_"),
     ("model/descriptor/type", 3, "is 3, expected the name of a descriptor: dpa1, "),
     ("model/fitting_net/type", "dipole", "fitting 'dipole' is not supported by this version of dp"),
