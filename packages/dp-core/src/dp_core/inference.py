@@ -19,8 +19,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from dp_core.backend import SUFFIXES, Backend, Evaluator, default_backend, get_backend
 from dp_core.errors import BackendError, ConfigError, DataError
-from dp_core.inputs import check_charge_spin, dim_chg_spin, frame_default
+from dp_core.inputs import (
+    check_charge_spin,
+    default_chg_spin,
+    default_fparam,
+    dim_chg_spin,
+    frame_default,
+    numb_aparam,
+    numb_fparam,
+    uses_aparam,
+)
 from dp_core.model_file import load_model, model_document
+from dp_core.models.protocol import members, message_passing
 from dp_core.module import Array, is_array
 from dp_core.neighbors import Floats, Ints, Neighborhood, NeighborSpec, PairList
 from dp_core.prediction import Parameters, Prediction, Structure, hessian, predict, tables
@@ -88,15 +98,15 @@ class Predictor:
 
     def get_dim_fparam(self) -> int:
         """Number of frame parameters."""
-        return int(self._model.fitting.numb_fparam)
+        return numb_fparam(self._model)
 
     def get_dim_aparam(self) -> int:
         """Number of atomic parameters of each atom."""
-        return int(self._model.fitting.numb_aparam)
+        return numb_aparam(self._model)
 
     def has_default_fparam(self) -> bool:
         """Whether frame parameters may be left out."""
-        return self._model.fitting.default_fparam is not None
+        return default_fparam(self._model) is not None
 
     def get_sel_type(self) -> list[int]:
         """Types whose atoms have an output: all that are not excluded."""
@@ -112,7 +122,7 @@ class Predictor:
 
     def has_default_chg_spin(self) -> bool:
         """Whether the total charge and spin may be left out."""
-        return self.has_chg_spin_ebd() and self._model.descriptor.default_chg_spin is not None
+        return self.has_chg_spin_ebd() and default_chg_spin(self._model) is not None
 
     @property
     def has_hessian(self) -> bool:
@@ -125,7 +135,9 @@ class Predictor:
 
     def get_model_size(self) -> dict[str, int]:
         """Number of network parameters: ``descriptor``, ``fitting-net`` and ``total``."""
-        descriptor, fitting = _parameter_count(self._model.descriptor), _parameter_count(self._model.fitting)
+        found = [member.model for member in members(self._model)]
+        descriptor = sum(_parameter_count(model.descriptor) for model in found)
+        fitting = sum(_parameter_count(model.fitting) for model in found)
         return {"descriptor": descriptor, "fitting-net": fitting, "total": descriptor + fitting}
 
     def get_observed_types(self) -> dict[str, Any]:
@@ -236,7 +248,7 @@ class Predictor:
             self.neighbor_spec,
             self._backend,
             rows=self._rows,
-            whole=self._model.descriptor.message_passing,
+            whole=message_passing(self._model),
             parameters=parameters,
             pairs=pairs,
         )
@@ -289,26 +301,26 @@ class Predictor:
         charge_spin: ArrayLike | None,
     ) -> Parameters:
         """Parameters in full size. natoms: atoms of each frame, where all have the same."""
-        fitting = self._model.fitting
+        nfparam, naparam = numb_fparam(self._model), numb_aparam(self._model)
         frames = atoms = None
         if fparam is not None:
             sizes = {"one set for each frame": (nframes, 1), "one set for all": (1, nframes)}
-            frames = _repeated("fparam", fparam, fitting.numb_fparam, sizes)
-        elif fitting.numb_fparam and fitting.default_fparam is None:
+            frames = _repeated("fparam", fparam, nfparam, sizes)
+        elif nfparam and default_fparam(self._model) is None:
             raise DataError(
-                f"The model needs {fitting.numb_fparam} frame parameters and has no default. Give fparam as "
-                f"({nframes}, {fitting.numb_fparam}) numbers."
+                f"The model needs {nfparam} frame parameters and has no default. Give fparam as "
+                f"({nframes}, {nfparam}) numbers."
             )
         if aparam is not None:
             sizes = {"one set for each atom of each frame": (total, 1)}
             if natoms is not None:
                 sizes["one set for each atom of a frame"] = (natoms, nframes)
             sizes["one set for all"] = (1, total)
-            atoms = _repeated("aparam", aparam, fitting.numb_aparam, sizes)
-        elif fitting.numb_aparam and not fitting.use_aparam_as_mask:
+            atoms = _repeated("aparam", aparam, naparam, sizes)
+        elif uses_aparam(self._model):
             raise DataError(
-                f"The model needs {fitting.numb_aparam} atomic parameters for each atom. Give aparam as "
-                f"({total}, {fitting.numb_aparam}) numbers."
+                f"The model needs {naparam} atomic parameters for each atom. Give aparam as "
+                f"({total}, {naparam}) numbers."
             )
         return Parameters(self._with_charge_spin(frames, charge_spin, nframes), atoms)
 
@@ -318,7 +330,7 @@ class Predictor:
         if charge_spin is None:
             if not width or (fparam is None and frame_default(self._model) is not None):
                 return fparam
-            charge_spin = self._model.descriptor.default_chg_spin
+            charge_spin = default_chg_spin(self._model)
             if charge_spin is None:
                 raise DataError(
                     "The model depends on the total charge and multiplicity, and has no default. Give charge_spin as "
@@ -327,9 +339,8 @@ class Predictor:
         sizes = {"one set for each frame": (nframes, 1), "one set for all": (1, nframes)}
         given = _repeated("charge_spin", charge_spin, width, sizes)
         check_charge_spin(given, "charge_spin")
-        numbers = self._model.fitting.numb_fparam
-        if numbers and fparam is None:
-            fparam = np.tile(np.asarray(self._model.fitting.default_fparam, np.float64), (nframes, 1))
+        if numb_fparam(self._model) and fparam is None:
+            fparam = np.tile(np.asarray(default_fparam(self._model), np.float64), (nframes, 1))
         return given if fparam is None else np.concatenate([fparam, given], axis=1)
 
     def _warn_of_overflow(self, wanted: Ints) -> None:

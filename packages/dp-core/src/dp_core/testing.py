@@ -25,6 +25,7 @@ from dp_core.descriptors.protocol import parts_of
 from dp_core.errors import DpError
 from dp_core.inference import DeepPot
 from dp_core.model_file import load_model, save_model
+from dp_core.models.protocol import members
 from dp_core.module import leaves, tree_map
 from dp_core.neighbors import Floats, build_batch, frame_neighbors
 from dp_core.random_structures import Sample, cell_larger_than, random_sample
@@ -294,7 +295,8 @@ def _supercell(b: _Bench) -> float:
 
 def _cutoff(b: _Bench) -> float:
     """An atom crosses the cutoff of another that has a neighbour on the other side; or of a part, or of a shell."""
-    parts = {part.rcut for part in parts_of(b.dp.get_model().descriptor)}
+    found = members(b.dp.get_model())
+    parts = {part.rcut for member in found for part in parts_of(member.model.descriptor)}
     return max(_crossing(b, radius) for radius in {b.dp.get_rcut(), *(r for r, _ in b.dp.neighbor_spec.shells), *parts})
 
 

@@ -6,45 +6,26 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import pydantic
 
 from dp_core import arrays, registry
 from dp_core.arrays import namespace
 from dp_core.descriptors.protocol import neighbor_spec
 from dp_core.errors import ConfigError, nearest
 from dp_core.format.versions import check_version
+from dp_core.models.settings import ModelSettings
 from dp_core.module import Array, buffer, module, replace
 from dp_core.neighbors import Neighborhood, NeighborSpec
 from dp_core.outputs import OutputDef
 from dp_core.schema.kinds import check_types
-from dp_core.schema.section import Section, Variant, option
+from dp_core.schema.section import Variant, option
 
 
-class StandardSettings(Section):
+class StandardSettings(ModelSettings):
     """The model section of an input file."""
 
     type: Literal["standard"] = option("standard", "kind of model")
-    type_map: list[str] | None = option(None, "names of the elements, in the order of the types")
     descriptor: Annotated[Any, Variant("descriptor")] = option(..., "the descriptor section")
     fitting_net: Annotated[Any, Variant("fitting", "ener")] = option(..., "the fitting section")
-    data_stat_nbatch: int = option(10, "batches of each system used for statistics", gt=0)
-    data_stat_protect: float = option(0.01, "smallest standard deviation of frame and atomic parameters", gt=0)
-    data_bias_nsample: int = option(10, "batches of each system used when only the bias is fitted", gt=0)
-    pair_exclude_types: list[tuple[int, int]] = option([], "pairs of types without interaction")
-    atom_exclude_types: list[int] = option([], "types whose atoms contribute nothing")
-    preset_out_bias: dict[str, list[float | list[float] | None]] | None = option(
-        None, "fixed bias of each type, null to fit it", unit="eV"
-    )
-    hessian_mode: bool = option(
-        False, "DeepPot.eval gives second derivatives too; set by itself where the loss has a weight for them"
-    )
-    info: dict[str, Any] = option({}, "free information kept with the model")
-
-    @pydantic.model_validator(mode="after")
-    def _lengths(self) -> StandardSettings:
-        if self.type_map is not None and (not self.type_map or len(set(self.type_map)) != len(self.type_map)):
-            raise ValueError(f"type_map is {self.type_map}; name each element once, or leave it out")
-        return self
 
 
 def _check_preset(preset: dict[str, list[Any]] | None, output: str, type_map: Sequence[str]) -> None:
@@ -74,6 +55,7 @@ class StandardModel:
     preset_out_bias: Any = None
     min_nbor_dist: float | None = None  # Å, shortest distance in the training data
     script: dict[str, Any] | None = None  # the model section of the input file
+    trainable: bool = True
 
     Settings = StandardSettings
 
@@ -87,7 +69,7 @@ class StandardModel:
         mask = arrays.take(arrays.constant(keep, like=self.out_bias), types)
         mask = xp.where(table.types >= 0, mask, xp.zeros_like(mask))
         name = self.output.name
-        biased = out[name] + arrays.take(self.out_bias[0, ...], types)
+        biased = self.fitting.with_statistics(out[name], self.out_bias[0, ...], self.out_std[0, ...], types)
         return out | {name: biased * mask[:, None], "mask": mask}
 
     @property
@@ -118,12 +100,13 @@ class StandardModel:
             dim_descrpt=descriptor.dim_out,
             mixed_types=not descriptor.by_type,
             type_map=type_map,
+            embedding_width=descriptor.dim_emb,
         )
-        exclude = tuple(settings.atom_exclude_types)
+        exclude = tuple(sorted({*settings.atom_exclude_types, *fitting.exclude_types}))
         check_types("model/atom_exclude_types", exclude, type_map)
         check_types("model/pair_exclude_types", settings.pair_exclude_types, type_map)
         _check_preset(settings.preset_out_bias, fitting.output.name, type_map)
-        size = max(1, int(np.prod(fitting.output.shape)))
+        size = fitting.output.size
         return cls(
             descriptor=descriptor,
             fitting=replace(fitting, exclude_types=exclude),

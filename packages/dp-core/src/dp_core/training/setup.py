@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from dp_core import registry
 from dp_core.backend import CHECKPOINTS, Backend, Optimizer
 from dp_core.data import Sampler, System, open_systems
-from dp_core.descriptors.protocol import with_counted_sel
 from dp_core.errors import ConfigError, DataError
 from dp_core.inputs import input_labels
 from dp_core.losses import Loss
+from dp_core.models.protocol import new_model, settings_with_counted_sel
 from dp_core.module import replace, tree_map
 from dp_core.schema import Input, Section
 from dp_core.schema.sections import DataSection, TrainingData
@@ -93,30 +92,26 @@ def sampler_of(systems: list[System], section: DataSection, seed: int) -> Sample
     )
 
 
-def init_model(settings: Section, type_map: Sequence[str]) -> Any:
-    """A model with random parameters and no statistics."""
-    kind = registry.lookup("model", settings.to_document()["type"])
-    model = kind.init(settings, type_map)
-    return replace(model, script=settings.to_document())
+def init_model(settings: Section, type_map: Sequence[str], folder: Path) -> Any:
+    """A model with random parameters and no statistics. folder: that of relative paths in the settings."""
+    return replace(new_model(settings, type_map, folder), script=settings.to_document())
 
 
-def count_neighbors(settings: Section, data: Data, *, skip: bool, reporter: Reporter) -> tuple[Section, float | None]:
-    """The model's settings with ``sel`` as numbers, and the shortest distance in the data in Å (None if skipped)."""
-    descriptor: Any = settings.descriptor  # type: ignore[attr-defined]
-    neighbors = None if skip else Neighbors(data, reporter)
+def count_neighbors(settings: Section, neighbors: Neighbors | None) -> Section:
+    """The model's settings with ``sel`` as numbers. neighbors: those of the training data; None if skipped."""
 
     def count(place: str, sel: Any, rcut: float, *, mixed: bool) -> Any:
         if neighbors:
-            return neighbors.sel(f"model/descriptor/{place}", sel, rcut, mixed)
+            return neighbors.sel(f"model/{place}", sel, rcut, mixed)
         if isinstance(sel, str):
             raise ConfigError(
-                f"model/descriptor/{place} is {sel!r}: the neighbours in the data are to be counted, which "
+                f"model/{place} is {sel!r}: the neighbours in the data are to be counted, which "
                 "--skip-neighbor-stat forbids. Give numbers for sel, or leave the option out."
             )
         return sel
 
-    counted = settings.model_copy(update={"descriptor": with_counted_sel(descriptor, count)})
-    return counted, neighbors.shortest(descriptor.rcut) if neighbors else None
+    counted: Section = settings_with_counted_sel(settings, count)
+    return counted
 
 
 class Neighbors:

@@ -133,10 +133,11 @@ class _Start:
     def _fresh(self, data: setup.Data) -> tuple[Any, Section]:
         """A model at step 0: random, or with the weights of a file; and its settings."""
         settings = with_seeds(self.settings.model, self.seed, "model")
-        settings, nearest = setup.count_neighbors(
-            settings, data, skip=self.begin.skip_neighbor_stat, reporter=self.reporter
-        )
-        model = replace_fields(setup.init_model(settings, data.type_map), min_nbor_dist=nearest)
+        neighbors = None if self.begin.skip_neighbor_stat else setup.Neighbors(data, self.reporter)
+        settings = setup.count_neighbors(settings, neighbors)
+        model = setup.init_model(settings, data.type_map, self.folder)
+        if neighbors:
+            model = replace_fields(model, min_nbor_dist=neighbors.shortest(model.neighbor_spec.rcut))
         measured = partial(
             setup.measured, settings=self.settings, data=data, directory=self.folder, write=self.write,
             reporter=self.reporter,
