@@ -31,7 +31,8 @@ import numpy as np
 
 from dp_core import arrays
 from dp_core.errors import BackendError, DataError, FormatError
-from dp_core.inputs import dim_chg_spin, frame_default, frame_width
+from dp_core.inputs import dim_chg_spin, frame_default, frame_width, numb_aparam, uses_aparam
+from dp_core.models.protocol import message_passing
 from dp_core.module import Array, replace, trained_leaves
 from dp_core.neighbors import Neighborhood
 from dp_core.outputs import Gradient, evaluate_atoms
@@ -45,7 +46,7 @@ _FIXED = ("vectors", "index", "types", "neighbor_types", "frame", "fparam", "apa
 
 def capabilities(model: Any) -> dict[str, Any]:
     """What a program must know to use a frozen model: the record, of plain JSON values."""
-    spec, output, fitting = model.neighbor_spec, model.output, model.fitting
+    spec, output = model.neighbor_spec, model.output
     size, default = max(1, int(np.prod(output.shape))), frame_default(model)
     blocks = [f"rows_{k}" for k in range(spec.blocks)] + [f"slots_{k}" for k in range(spec.slot_blocks)]
     return {
@@ -59,11 +60,11 @@ def capabilities(model: Any) -> dict[str, Any]:
         "blocks": spec.blocks,
         "shells": [list(shell) for shell in spec.shells],
         "exclude_pairs": sorted(list(pair) for pair in spec.exclude),
-        "message_passing": bool(model.descriptor.message_passing),
+        "message_passing": message_passing(model),
         "precision": min((str(leaf.dtype) for leaf in trained_leaves(model).values()), default="float64"),
         "numb_fparam": frame_width(model),
         "dim_chg_spin": dim_chg_spin(model),
-        "numb_aparam": 0 if fitting.use_aparam_as_mask else fitting.numb_aparam,
+        "numb_aparam": numb_aparam(model) if uses_aparam(model) else 0,
         "default_fparam": list(default) if default else None,
         "inputs": [*_FIXED, *blocks],
         "outputs": [
@@ -151,7 +152,7 @@ def graph_inputs(table: Neighborhood, record: dict[str, Any]) -> dict[str, np.nd
 
 def sample_table(model: Any) -> Neighborhood:
     """A table to trace a model with; its sizes are all different. They may exceed sel."""
-    spec, fitting = model.neighbor_spec, model.fitting
+    spec = model.neighbor_spec
     random = np.random.default_rng(0)
     sizes = iter((11, 13, 17, 19, 23, *range(25, 1000)))
     rows, slots = ([next(sizes) for _ in range(count)] for count in (spec.blocks, spec.slot_blocks))
@@ -164,7 +165,7 @@ def sample_table(model: Any) -> Neighborhood:
         neighbor_types=np.tile(neighbor_types, (n, 1)),
         frame=np.arange(n) % nframes,
         fparam=random.uniform(0.0, 3.0, size=(nframes, parameters)) if parameters else None,
-        aparam=random.normal(size=(n, fitting.numb_aparam)) if fitting.numb_aparam else None,
+        aparam=random.normal(size=(n, numb_aparam(model))) if numb_aparam(model) else None,
         row_counts=tuple(rows),
         slot_counts=tuple(slots),
     )

@@ -28,7 +28,7 @@ from dp_core.neighbors import (
     frame_neighbors,
     frame_pairs,
     part_of,
-    refuse_coincident,
+    refuse_close,
     row_neighbors,
 )
 
@@ -146,7 +146,7 @@ def _tables(
             waiting, count = [], 0
         for start, stop in [(0, n)] if whole or n <= rows else _equal_parts(n, rows):
             found = neighbors_of(start, stop)
-            refuse_coincident(found, f"frame {k}")
+            refuse_close(found, spec, f"frame {k}")
             if stop - start == n:
                 waiting, count = [*waiting, found], count + n
             else:

@@ -28,6 +28,10 @@ _BUILTIN = {
     ("descriptor", "se_atten_v2"): "dp_core.descriptors.se_atten_v2:SeAttenV2",
     ("fitting", "ener"): "dp_core.fittings.energy:EnergyFitting",
     ("model", "standard"): "dp_core.models.standard:StandardModel",
+    ("model", "pairtab"): "dp_core.models.pair_table:PairTable",
+    ("model", "linear_ener"): "dp_core.models.linear:LinearEnergy",
+    ("model", "zbl"): "dp_core.models.zbl:ZBLBridge",
+    ("model", "frozen"): "dp_core.models.frozen:Frozen",
     ("loss", "ener"): "dp_core.losses.energy:EnergyLoss",
     ("schedule", "exp"): "dp_core.schedules:Exponential",
     ("schedule", "cosine"): "dp_core.schedules:Cosine",
@@ -43,6 +47,8 @@ ALIASES = {
     ("descriptor", "se_a_3be"): "se_e3",
     ("descriptor", "se_t"): "se_e3",
     ("descriptor", "se_atten"): "dpa1",
+    ("model", "linear"): "linear_ener",
+    ("model", "dpzbl"): "zbl",
     ("loss", "ener_hess"): "ener",
 }
 

@@ -16,6 +16,7 @@ from dp_core.format.versions import check_version
 from dp_core.module import Array, module, replace
 from dp_core.neighbors import Neighborhood
 from dp_core.schema.section import Section, Variant, option, wrong
+from dp_core.views import kept, merged, nearest
 
 #: The field is called list in input files, which hides the type in the class.
 Sections = list[Annotated[Any, Variant("descriptor")]]
@@ -125,7 +126,7 @@ class Hybrid:
 
     def __call__(self, table: Neighborhood) -> tuple[Array, Array | None]:
         """The descriptor (n, dim_out) and the equivariant part (n, dim_emb, 3), None if no descriptor has one."""
-        together = _merged(table) if self.split else table
+        together = merged(table) if self.split else table
         found = [child(self._seen(child, table if child.by_type else together)) for child in self.list]
         rotations = [rotation for _, rotation in found if rotation is not None]
         values = arrays.concat([value for value, _ in found], axis=-1)
@@ -142,12 +143,12 @@ class Hybrid:
         else:
             limits = (sum(child.sel),)
             full = limits == self.sel and not self.types_alone
-        keep = None if full else _nearest(table, limits)
+        keep = None if full else nearest(table, limits)
         if child.by_type and child.rcut < self.rcut and not getattr(child, "exclude_types", ()):
             xp = namespace(table.vectors)
             near = xp.sum(table.vectors * table.vectors, axis=-1) <= child.rcut**2
             keep = near if keep is None else xp.logical_and(near, keep)
-        return table if keep is None else _kept(table, keep)
+        return table if keep is None else kept(table, keep)
 
     def map_parts(self, change: Callable[[Any], Any]) -> Hybrid:
         """The descriptor with ``change(part)`` for all parts of all descriptors that have statistics."""
@@ -187,48 +188,3 @@ class Hybrid:
         """The descriptor of a document."""
         data = check_version(data, "Descriptor", (1, 1))
         return cls(tuple(registry.lookup("descriptor", child["type"]).deserialize(child) for child in data["list"]))
-
-
-def _nearest(table: Neighborhood, limits: Sequence[int]) -> Array | None:
-    """The first slots of every block, as many as its limit: (1, K) bool; None if that is all."""
-    if all(isinstance(count, int) and count <= most for count, most in zip(table.slot_counts, limits, strict=True)):
-        return None
-    blocks = zip(table.slot_counts, limits, strict=True)
-    return arrays.concat([arrays.positions(count, like=table.vectors) < most for count, most in blocks])[None, :]
-
-
-def _kept(table: Neighborhood, keep: Array) -> Neighborhood:
-    """The table with only some of its neighbours, the other slots empty. keep: (n, K) or (1, K) bool."""
-    xp = namespace(table.vectors, keep)
-
-    def filled(x: Array) -> Array:
-        return xp.where(xp.logical_or(keep, x < 0), x, xp.full_like(x, -1))  # what empty slots tell stays
-
-    return replace(
-        table,
-        vectors=xp.where(keep[..., None], table.vectors, xp.zeros_like(table.vectors)),
-        index=filled(table.index),
-        neighbor_types=filled(table.neighbor_types),
-    )
-
-
-def _merged(table: Neighborhood) -> Neighborhood:
-    """A table with blocks by type as one with a single block, in which the nearest neighbour comes first."""
-    xp = namespace(table.vectors)
-    occupied = table.neighbor_types >= 0
-    squares = xp.sum(table.vectors * table.vectors, axis=-1)
-    order = xp.argsort(xp.where(occupied, squares, xp.full_like(squares, float("inf"))), axis=-1)
-    n, k = arrays.shape(order)
-    place = xp.reshape(arrays.positions(n * k, like=table.vectors), (n, k))[:, :1] + order
-
-    def sorted_slots(x: Array) -> Array:
-        return arrays.take(xp.reshape(x, (n * k, *arrays.shape(x)[2:])), place)
-
-    return replace(
-        table,
-        vectors=sorted_slots(table.vectors),
-        index=sorted_slots(table.index),
-        neighbor_types=sorted_slots(table.neighbor_types),
-        row_counts=(n,),
-        slot_counts=(k,),
-    )

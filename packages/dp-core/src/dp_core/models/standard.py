@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
+import pydantic
 
 from dp_core import arrays, registry
 from dp_core.arrays import namespace
@@ -17,18 +18,42 @@ from dp_core.module import Array, buffer, module, replace
 from dp_core.neighbors import Neighborhood, NeighborSpec
 from dp_core.outputs import OutputDef
 from dp_core.schema.kinds import check_types
-from dp_core.schema.section import Variant, option
+from dp_core.schema.section import Variant, option, wrong
 
 
 class StandardSettings(ModelSettings):
     """The model section of an input file."""
 
+    paths: ClassVar[tuple[str, ...]] = ("use_srtab",)
+
     type: Literal["standard"] = option("standard", "kind of model")
     descriptor: Annotated[Any, Variant("descriptor")] = option(..., "the descriptor section")
     fitting_net: Annotated[Any, Variant("fitting", "ener")] = option(..., "the fitting section")
+    use_srtab: str | None = option(
+        None, "pair table that replaces the network at short distances: distances in Å, energies in eV", min_length=1
+    )
+    sw_rmin: float | None = option(None, "distance below which the table alone counts", unit="Å", ge=0)
+    sw_rmax: float | None = option(None, "distance above which the network alone counts", unit="Å", gt=0)
+    smin_alpha: float = option(0.1, "how sharply the nearest neighbour decides", unit="Å", gt=0)
+
+    @pydantic.model_validator(mode="after")
+    def _bridge(self) -> Self:
+        given = {"sw_rmin": self.sw_rmin, "sw_rmax": self.sw_rmax}
+        for name, value in given.items():
+            if (value is None) != (self.use_srtab is None):
+                need = "is required with use_srtab" if value is None else "has an effect only with use_srtab"
+                raise wrong(name, need)
+        if self.sw_rmin is not None and self.sw_rmax is not None and self.sw_rmin >= self.sw_rmax:
+            raise wrong("sw_rmin", f"is {self.sw_rmin:g} and must be smaller than sw_rmax, {self.sw_rmax:g}")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """The registered model that these settings are of."""
+        return "standard" if self.use_srtab is None else "zbl"
 
 
-def _check_preset(preset: dict[str, list[Any]] | None, output: str, type_map: Sequence[str]) -> None:
+def check_preset(preset: dict[str, list[Any]] | None, output: str, type_map: Sequence[str]) -> None:
     """Raise ConfigError where a bias is given that would belong to nothing."""
     for name, values in (preset or {}).items():
         if name != output:
@@ -105,7 +130,7 @@ class StandardModel:
         exclude = tuple(sorted({*settings.atom_exclude_types, *fitting.exclude_types}))
         check_types("model/atom_exclude_types", exclude, type_map)
         check_types("model/pair_exclude_types", settings.pair_exclude_types, type_map)
-        _check_preset(settings.preset_out_bias, fitting.output.name, type_map)
+        check_preset(settings.preset_out_bias, fitting.output.name, type_map)
         size = fitting.output.size
         return cls(
             descriptor=descriptor,

@@ -20,7 +20,7 @@ KEYS: dict[str, dict[str, tuple[Any, str]]] = {
     },
     "model": {
         "model_dict": (None, "multi-task training"),
-        "shared_dict": (None, "multi-task training"),
+        "shared_dict": ({}, "multi-task training"),
         "model_branch_alias": ([], "multi-task training"),
         "finetune_head": (None, "multi-task fine-tuning"),
         "use_srtab": (None, "interpolation with a pair table"),
@@ -79,7 +79,7 @@ KEYS: dict[str, dict[str, tuple[Any, str]]] = {
 
 #: kind of section -> types that DeePMD-kit has
 TYPES: dict[str, tuple[str, ...]] = {
-    "model": ("dpa4", "DPA4", "SeZM", "sezm", "frozen", "pairtab", "pairwise_dprc", "linear_ener"),
+    "model": ("dpa4", "DPA4", "SeZM", "sezm", "pairwise_dprc"),
     "descriptor": (
         "dpa4c", "DPA4C", "dpa4", "DPA4", "SeZM", "sezm", "se_a_tpe", "se_a_ebd",
         "dpa2", "se_a_ebd_v2", "se_a_tpe_v2", "se_a_mask",

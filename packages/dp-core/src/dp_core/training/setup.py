@@ -94,7 +94,13 @@ def sampler_of(systems: list[System], section: DataSection, seed: int) -> Sample
 
 def init_model(settings: Section, type_map: Sequence[str], folder: Path) -> Any:
     """A model with random parameters and no statistics. folder: that of relative paths in the settings."""
-    return replace(new_model(settings, type_map, folder), script=settings.to_document())
+    model = new_model(settings, type_map, folder)
+    if tuple(model.type_map) != tuple(type_map):
+        raise ConfigError(
+            f"The model is of {' '.join(model.type_map)}, the training of {' '.join(type_map)}. Give model/type_map as "
+            "the model has it."
+        )
+    return replace(model, script=settings.to_document())
 
 
 def count_neighbors(settings: Section, neighbors: Neighbors | None) -> Section:
