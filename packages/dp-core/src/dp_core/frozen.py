@@ -17,7 +17,7 @@ Inputs, in this order (n rows, K slots, F frames):
 
 There are as many blocks of rows as the record says (``blocks``): one, or one for each type. There are as many blocks
 of slots, and one more for each of the ``shells`` of the record. Outputs are those of every atom in the order of the
-record, ``mask`` and ``gradient`` last.
+record: the output of the model, ``mask``, and ``gradient`` if that output is differentiable.
 """
 
 from __future__ import annotations
@@ -47,7 +47,14 @@ _FIXED = ("vectors", "index", "types", "neighbor_types", "frame", "fparam", "apa
 def capabilities(model: Any) -> dict[str, Any]:
     """What a program must know to use a frozen model: the record, of plain JSON values."""
     spec, output = model.neighbor_spec, model.output
-    size, default = max(1, int(np.prod(output.shape))), frame_default(model)
+    default = frame_default(model)
+    derivative = {
+        "name": "gradient",
+        "shape": ["n", "K", output.size, 3] if output.shape else ["n", "K", 3],
+        "unit": f"{output.unit}/Å",
+        "reducible": False,
+        "differentiable": False,
+    }
     blocks = [f"rows_{k}" for k in range(spec.blocks)] + [f"slots_{k}" for k in range(spec.slot_blocks)]
     return {
         "version": _NEWEST,
@@ -70,13 +77,15 @@ def capabilities(model: Any) -> dict[str, Any]:
         "outputs": [
             {
                 "name": output.name,
-                "shape": ["n", size],
+                "kind": output.kind,
+                "shape": ["n", output.size],
                 "unit": output.unit,
                 "reducible": output.reducible,
                 "differentiable": output.differentiable,
+                "intensive": output.intensive,
             },
             {"name": "mask", "shape": ["n"], "unit": "1", "reducible": False, "differentiable": False},
-            {"name": "gradient", "shape": ["n", "K", 3], "unit": "eV/Å", "reducible": False, "differentiable": False},
+            *([derivative] if output.differentiable else []),
         ],
     }
 
