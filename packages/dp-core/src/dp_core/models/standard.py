@@ -94,7 +94,7 @@ class StandardModel:
         mask = arrays.take(arrays.constant(keep, like=self.out_bias), types)
         mask = xp.where(table.types >= 0, mask, xp.zeros_like(mask))
         name = self.output.name
-        biased = out[name] + arrays.take(self.out_bias[0, ...], types)
+        biased = self.fitting.with_statistics(out[name], self.out_bias[0, ...], self.out_std[0, ...], types)
         return out | {name: biased * mask[:, None], "mask": mask}
 
     @property
@@ -125,12 +125,13 @@ class StandardModel:
             dim_descrpt=descriptor.dim_out,
             mixed_types=not descriptor.by_type,
             type_map=type_map,
+            embedding_width=descriptor.dim_emb,
         )
-        exclude = tuple(settings.atom_exclude_types)
+        exclude = tuple(sorted({*settings.atom_exclude_types, *fitting.exclude_types}))
         check_types("model/atom_exclude_types", exclude, type_map)
         check_types("model/pair_exclude_types", settings.pair_exclude_types, type_map)
         check_preset(settings.preset_out_bias, fitting.output.name, type_map)
-        size = max(1, int(np.prod(fitting.output.shape)))
+        size = fitting.output.size
         return cls(
             descriptor=descriptor,
             fitting=replace(fitting, exclude_types=exclude),
