@@ -34,7 +34,7 @@ class StandardSettings(ModelSettings):
     )
     sw_rmin: float | None = option(None, "distance below which the table alone counts", unit="Å", ge=0)
     sw_rmax: float | None = option(None, "distance above which the network alone counts", unit="Å", gt=0)
-    smin_alpha: float = option(0.1, "how sharply the nearest neighbour decides", unit="Å", gt=0)
+    smin_alpha: float | None = option(None, "how sharply the nearest neighbour decides; unset: 0.1", unit="Å", gt=0)
 
     @pydantic.model_validator(mode="after")
     def _bridge(self) -> Self:

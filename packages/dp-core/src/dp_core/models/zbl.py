@@ -81,7 +81,7 @@ class ZBLBridge(Combination):
             models=(inner, pairs),
             sw_rmin=settings.sw_rmin,
             sw_rmax=settings.sw_rmax,
-            smin_alpha=settings.smin_alpha,
+            smin_alpha=settings.smin_alpha or 0.1,
         )
         check_combination(model, ConfigError)
         return model
