@@ -1,5 +1,7 @@
 """What a model takes beside the structure: frame and atom parameters, charge and spin, read from data like labels.
 
+And the labels of what it gives.
+
 In a table the total charge and the multiplicity are the last two of the frame parameters.
 """
 
@@ -101,3 +103,15 @@ def input_arrays(frames: Sequence[Frame]) -> dict[str, Floats | None]:
         "fparam": np.stack([np.concatenate([f.labels[name] for name in names]) for f in frames]) if names else None,
         "aparam": np.concatenate([f.labels["aparam"] for f in frames]) if "aparam" in inputs else None,
     }
+
+
+def total_label(model: Any) -> Label:
+    """The label of frames for the output of a model."""
+    return Label(model.output.name, model.output.size)
+
+
+def atomic_label(model: Any) -> Label:
+    """The label of atoms for the output of a model; data may hold that of atoms with an output only."""
+    excluded = model.atom_exclude_types
+    selected = tuple(t for t in range(len(model.type_map)) if t not in excluded) if excluded else None
+    return Label(f"atom_{model.output.name}", model.output.size, atomic=True, selected=selected)

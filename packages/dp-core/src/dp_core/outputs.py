@@ -39,6 +39,8 @@ class OutputDef:
     unit: str
     intensive: bool = False
     """Whether the value of a frame is the mean instead of the sum."""
+    bias_by_type: bool = True
+    """Whether each type has a bias of its own."""
 
     @property
     def size(self) -> int:
@@ -116,6 +118,15 @@ def reduce_energy(
     if atomic_virial:
         result["atom_virial"] = atomic_virials(g, table.vectors, table.index, nrows)
     return result
+
+
+def reduce_output(out: dict[str, Array], output: OutputDef, table: Neighborhood, nframes: Any) -> dict[str, Array]:
+    """The output of any model by plain names: ``atomic`` (n, size), ``total`` (nframes, size), and ``mask`` (n,)."""
+    total = arrays.segment_sum(out[output.name], table.frame, nframes)
+    if output.intensive:
+        count = arrays.segment_sum(out["mask"], table.frame, nframes)
+        total = total / namespace(count).maximum(count, namespace(count).ones_like(count))[:, None]
+    return {"atomic": out[output.name], "total": total, "mask": out["mask"]}
 
 
 def hessian(

@@ -39,7 +39,7 @@ class PropertyFitting(Fitting):
         """What is predicted."""
         return OutputDef(
             self.property_name, (self.task_dim,), kind="property", reducible=True, differentiable=False, unit="unit of the labels",
-            intensive=self.intensive,
+            intensive=self.intensive, bias_by_type=self.distinguish_types,
         )  # fmt: skip
 
     def __call__(self, descriptor: Array, rotation: Array | None, table: Neighborhood) -> dict[str, Array]:

@@ -64,9 +64,14 @@ class Statistics:
         return model if self.observed is None else with_observed_types(model, self.observed)
 
 
-def statistics_labels(model: Any) -> list[Label]:
-    """The labels and inputs that the statistics of a model are taken of."""
-    return [*bias.bias_labels(model), *input_labels(model)]
+def statistics_labels(model: Any, chosen: Sequence[str] | None = None) -> list[Label]:
+    """The labels and inputs that the statistics of a model are taken of.
+
+    Of the labels those chosen, unless none of them is; by default all.
+    """
+    labels = bias.bias_labels(model)
+    some = [label for label in labels if chosen and label.key in chosen]
+    return [*(some or labels), *input_labels(model)]
 
 
 def compute_statistics(
@@ -74,6 +79,7 @@ def compute_statistics(
     sample: Sample,
     *,
     protection: float = 0.01,
+    labels: Sequence[str] | None = None,
     stat_file: StatFile | None = None,
     mode: Literal["update", "read"] = "update",
     progress: Progress = silent,
@@ -81,7 +87,8 @@ def compute_statistics(
     """The model with statistics, and the error per atom that the fitted bias leaves (None if it was not fitted).
 
     sample: frames of the training data, all of them read only if ``stat_file`` lacks something. protection: the
-    smallest deviation of parameters. mode: "update" adds to the file what it lacks, "read" refuses to.
+    smallest deviation of parameters. labels: see ``statistics_labels``. mode: "update" adds to the file what it lacks,
+    "read" refuses to.
 
     Raises ConfigError for an incomplete file in mode "read", DataError for missing inputs or an empty sample.
     """
@@ -94,7 +101,7 @@ def compute_statistics(
                 f"stat_file {stat_file.path} lacks {', '.join(missing)} for the types {stat_file.group!r}, and "
                 'stat_file_mode is "read". Run once with "update".'
             )
-        found = _gather(model, sample, missing, progress)
+        found = _gather(model, sample, missing, statistics_labels(model, labels), progress)
         if stat_file:
             stat_file.write(_entries(model, found))
         rmse = found.bias.rmse if found.bias else None
@@ -160,7 +167,9 @@ def _joined(known: Statistics, found: Statistics) -> Statistics:
     )
 
 
-def _gather(model: Any, sample: Sample, missing: Sequence[str], progress: Progress) -> Statistics:
+def _gather(
+    model: Any, sample: Sample, missing: Sequence[str], labels: Sequence[Label], progress: Progress
+) -> Statistics:
     """The missing parts, from the data."""
     if not len(sample):
         raise DataError("There is no frame to take statistics of: every training system is empty.")
@@ -170,7 +179,7 @@ def _gather(model: Any, sample: Sample, missing: Sequence[str], progress: Progre
     biased = bias.new_sums(model) if f"bias_atom_{model.output.name}" in missing else None
     if not (parts or biased or names):
         return found
-    for done, frame in enumerate(sample.frames(statistics_labels(model)), start=1):
+    for done, frame in enumerate(sample.frames(labels), start=1):
         where = sample.systems[frame.system].where(frame.index)
         for key, part in parts.items():
             sums = part.sums(frame, where)

@@ -199,8 +199,10 @@ def check_labels(data: Data, model: Any, loss: Loss, reporter: Reporter) -> None
         reporter.warning(f"{told}; what the loss compares with it counts nothing.")
 
 
-def measured(model: Any, settings: Input, data: Data, directory: Path, *, write: bool, reporter: Reporter) -> Any:
-    """The model with the statistics of the training data."""
+def measured(
+    model: Any, loss: Loss, settings: Input, data: Data, directory: Path, *, write: bool, reporter: Reporter
+) -> Any:
+    """The model with the statistics of the training data. The bias is fitted to the labels that the loss reads."""
     options = settings.training
     file = StatFile(directory / options.stat_file, data.type_map) if options.stat_file else None
     if not write and options.stat_file_mode == "update":
@@ -214,12 +216,16 @@ def measured(model: Any, settings: Input, data: Data, directory: Path, *, write:
         model,
         sample_frames(data.training, options.training_data.batch_size, nbatch),
         protection=settings.model.data_stat_protect,
+        labels=[label.key for label in loss.labels(model)],
         stat_file=file,
         mode=options.stat_file_mode,
         progress=progress,
     )
     if rmse is not None and np.isfinite(rmse):
-        reporter.notice(f"RMSE of {model.output.name} per atom after linear regression is: {rmse} {model.output.unit}")
+        per_atom = "" if model.output.intensive else " per atom"
+        reporter.notice(
+            f"RMSE of {model.output.name}{per_atom} after linear regression is: {rmse} {model.output.unit}"
+        )
     return model
 
 
@@ -236,7 +242,8 @@ def changed_bias(model: Any, settings: Input, data: Data, backend: Backend, repo
         round_slots=backend.round_slots,
     )
     reporter.notice(f"Change output bias of {list(change.type_map)} from {change.old.ravel()} to {change.new.ravel()}.")
-    reporter.notice(f"RMSE per atom: {change.before:g} before, {change.after:g} {change.unit} after.")
+    unit = change.output.unit if change.output.intensive else f"{change.output.unit} per atom"
+    reporter.notice(f"RMSE: {change.before:g} before, {change.after:g} {unit} after.")
     return model
 
 
