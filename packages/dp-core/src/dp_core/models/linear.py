@@ -33,6 +33,11 @@ class LinearSettings(ModelSettings):
             raise wrong("models", "is empty; give at least one model")
         if isinstance(self.weights, list) and len(self.weights) != len(self.models):
             raise wrong("weights", f"has {len(self.weights)} numbers for {len(self.models)} models; give one for each")
+        for k, model in enumerate(self.models):
+            if model.preset_out_bias is not None:
+                raise wrong(
+                    f"models/{k}/preset_out_bias", "has no effect here: the bias is that of the sum; give it there"
+                )
         return self
 
     def with_counted_sel(self, count: CountSel) -> LinearSettings:

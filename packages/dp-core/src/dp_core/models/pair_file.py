@@ -6,6 +6,7 @@ import logging
 import math
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,11 +55,12 @@ class PairFile:
 
 def _numbers(path: str) -> Floats:
     try:
+        lines = Path(path).read_text().splitlines()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an empty file, told below
-            values = np.loadtxt(path, ndmin=2, dtype=np.float64)
+            values = np.loadtxt(lines, ndmin=2, dtype=np.float64)
     except OSError as error:
-        raise ConfigError(f"The pair table {path} cannot be read: {error.strerror or error}. Check the path.") from None
+        raise ConfigError(f"The pair table {path} cannot be read: {error.strerror}. Check the path.") from None
     except ValueError as error:
         raise ConfigError(f"The pair table {path} is no table of numbers: {error}.") from None
     if len(values) < 3:
