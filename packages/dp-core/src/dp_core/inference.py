@@ -59,6 +59,7 @@ class Predictor:
     Raises FormatError if the file is none of dp's, BackendError if its backend is not installed.
     """
 
+    kind: str | None = None  # what the model must predict; None for anything
     has_efield = has_spin = False
     use_spin: tuple[bool, ...] = ()
 
@@ -67,6 +68,12 @@ class Predictor:
         self._model: Any = load_model(model) if is_path else model
         if not hasattr(self._model, "neighbor_spec"):
             raise ConfigError(f"A model is the path of a file or a model tree; this is {type(model).__name__}.")
+        output = self._model.output
+        if self.kind not in (None, output.kind):
+            raise ConfigError(
+                f"The model predicts {output.name!r}, which is no {self.kind}, so it is nothing for "
+                f"{type(self).__name__}. DeepEval opens any model."
+            )
         frozen_for = _frozen_for(model) if is_path else None
         self._backend: Backend = get_backend(backend or frozen_for or default_backend())
         self._name = self._backend.name
@@ -179,7 +186,7 @@ class Predictor:
         atomic_virial: bool = False,
         pairs: Sequence[PairList] | None = None,
     ) -> Prediction:
-        """Energies, forces and virials of frames of any sizes.
+        """Energies, forces and virials of frames of any sizes, or what the model predicts instead.
 
         fparam: (frames, d); aparam: (all atoms, d), frame after frame; charge_spin: (frames, 2). ``pairs``, of
         ``neighbors.frame_pairs`` with a skin, may be used again while no atom has moved more than half of that skin. A
@@ -190,8 +197,22 @@ class Predictor:
         structures = [_checked(s, f"structure {k}") for k, s in enumerate(structures)]
         natoms = [len(s.types) for s in structures]
         parameters = self._parameters(len(natoms), sum(natoms), None, fparam, aparam, charge_spin)
+        return self._predicted(structures, natoms, parameters, atomic_virial=atomic_virial, pairs=pairs)
+
+    def _predicted(
+        self,
+        structures: Sequence[Structure],
+        natoms: Sequence[int],
+        parameters: Parameters,
+        *,
+        atomic_virial: bool = False,
+        pairs: Sequence[PairList] | None = None,
+        evaluate: Evaluator | None = None,
+    ) -> Prediction:
+        """What the model predicts; ``evaluate`` takes the place of the backend's evaluator."""
         parts = self._tables(structures, parameters, pairs)
-        result, wanted = predict(self._evaluator(), parts, natoms, atomic_virial=atomic_virial)
+        output, function = self._model.output, evaluate or self._evaluator()
+        result, wanted = predict(function, parts, natoms, output, atomic_virial=atomic_virial)
         self._warn_of_overflow(wanted)
         return result
 
@@ -364,11 +385,11 @@ class Predictor:
 class DeepPot(Predictor):
     """A potential: energies, forces and virials of structures. The arguments are those of Predictor."""
 
+    kind = "energy"
+
+    # as a function of its own, because dpdata looks for its arguments
     def __init__(self, model: str | Path | Any, backend: str | None = None, auto_batch_size: bool | int = True) -> None:
         super().__init__(model, backend, auto_batch_size)
-        name = self._model.output.name
-        if name != "energy":
-            raise ConfigError(f"The model predicts {name!r}, not the energy, so it is no potential. Use another model.")
 
     def eval(
         self,
@@ -396,9 +417,7 @@ class DeepPot(Predictor):
         """
         structures, na, parameters = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type, charge_spin)
         nf = len(structures)
-        parts = self._tables(structures, parameters)
-        result, wanted = predict(self._evaluator(), parts, [na] * nf, atomic_virial=atomic)
-        self._warn_of_overflow(wanted)
+        result = self._predicted(structures, [na] * nf, parameters, atomic_virial=atomic)
         out = [result.energy.reshape(nf, 1), result.force.reshape(nf, na, 3), result.virial.reshape(nf, 9)]
         if result.atom_virial is not None:
             out += [result.atom_energy.reshape(nf, na, 1), result.atom_virial.reshape(nf, na, 9)]

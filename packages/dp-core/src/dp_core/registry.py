@@ -41,6 +41,7 @@ _BUILTIN = {
     ("loss", "tensor"): "dp_core.losses.tensor:TensorLoss",
     ("loss", "dos"): "dp_core.losses.dos:DosLoss",
     ("loss", "property"): "dp_core.losses.property:PropertyLoss",
+    ("loss", "population"): "dp_core.losses.population:PopulationLoss",
     ("schedule", "exp"): "dp_core.schedules:Exponential",
     ("schedule", "cosine"): "dp_core.schedules:Cosine",
     ("schedule", "wsd"): "dp_core.schedules:WarmupStableDecay",
