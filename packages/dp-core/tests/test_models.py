@@ -334,20 +334,69 @@ def test_a_bridge_has_two_names(table):
     assert {p: v.tolist() for p, v in leaves(one).items()} == {p: v.tolist() for p, v in leaves(other).items()}
 
 
+# -- the repulsion of nuclei
+
+
+def repelled(descriptor, **inner):
+    return linear(standard(descriptor), {"type": "inner_potential", **inner})
+
+
+def test_nuclei_repel_each_other():
+    """The formula, for an O and an H, in a sum in which the network is constant below r_inner."""
+    model = made(repelled(DPA1))
+    types = np.array([0, 1])
+
+    def pair(r):
+        return evaluated(model, np.array([[0, 0, 0], [0, 0, r]]), types)
+
+    a = 0.88534 * 0.5291772109 / (8**0.23 + 1)
+    terms = ((0.18175, 3.1998), (0.50986, 0.94229), (0.28022, 0.4029), (0.028171, 0.20162))
+    at = np.array([0.1, 0.3, 0.49])
+    expected = sum(c * np.exp(-k * at / a) for c, k in terms) * 14.3996 * 8 / at
+    found = np.array([pair(r)[0].sum() for r in at])
+    np.testing.assert_allclose(found - expected, (found - expected)[0], rtol=1e-10)
+    network = model.models[0]
+    for r in (0.85, 1.5):
+        coord = np.array([[0, 0, 0], [0, 0, r]])
+        rest = pair(r)[0].sum() - evaluated(network, coord, types)[0].sum() - model.out_bias[0, types, 0].sum()
+        repulsion = evaluated(model.models[1], coord, types)[0].sum()
+        np.testing.assert_allclose(rest, repulsion, rtol=1e-11)
+    h = 1e-5
+    for r in (0.3, 0.6, 0.7, 1.0):
+        slope = (pair(r + h)[0].sum() - pair(r - h)[0].sum()) / (2 * h)
+        np.testing.assert_allclose(pair(r)[1][1, 2], -slope, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        (repelled(DPA1, r_inner=0.9), "models/1/r_inner: is 0.9 and must be smaller than r_outer, 0.8"),
+        (repelled(DPA3), "model/models/1: The network passes messages"),
+        (repelled(DPA1) | {"weights": "mean"}, "models: has an inner_potential; give it as the second of two"),
+        ({"type": "inner_potential"}, "is no model by itself"),
+        (repelled(DPA1) | {"type_map": ["O", "mH"]}, "mH in the type_map is no element"),
+    ],
+)
+def test_repulsions_that_make_no_sense(section, told):
+    with pytest.raises(ConfigError, match=told):
+        made(section, section.get("type_map", NAMES))
+
+
 # -- documents, files
 
 
-@pytest.mark.parametrize("name", ["pairtab", "linear", "zbl"])
+@pytest.mark.parametrize("name", ["pairtab", "linear", "zbl", "repelled"])
 def test_documents_are_read_as_they_were_written(table, tmp_path, name):
     section = {
         "pairtab": pairtab(table, type_map=list(NAMES)),
         "linear": linear(standard(DPA1, ("H", "O", "N")), pairtab(table), weights=[0.5, 2.0]),
         "zbl": bridge(SE_E2_A, table, smin_alpha=0.2),
+        "repelled": repelled(SE_E2_A, r_inner=0.4),
     }[name]
     model = made(section)
     save_model(model, tmp_path / "model.dp")
     again = load_model(tmp_path / "model.dp")
-    assert again.serialize()["type"] == name
+    assert again.serialize()["type"] == {"repelled": "linear"}.get(name, name)
     for (path, old), new in zip(leaves(model).items(), leaves(again).values(), strict=True):
         np.testing.assert_array_equal(old, new, err_msg=path)
     coord, types = cluster()

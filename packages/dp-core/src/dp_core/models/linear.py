@@ -12,7 +12,16 @@ from dp_core import registry
 from dp_core.descriptors.protocol import CountSel, parts_of
 from dp_core.errors import ConfigError, FormatError
 from dp_core.models.base import EnergyModel, base_fields, new_fields
-from dp_core.models.protocol import Member, below, map_members, members, new_model, settings_with_counted_sel
+from dp_core.models.inner_potential import InnerPotential, InnerPotentialSettings
+from dp_core.models.protocol import (
+    Member,
+    below,
+    map_members,
+    members,
+    message_passing,
+    new_model,
+    settings_with_counted_sel,
+)
 from dp_core.models.settings import ModelSettings
 from dp_core.module import Array, module, replace
 from dp_core.neighbors import Neighborhood, NeighborSpec
@@ -35,9 +44,10 @@ class LinearSettings(ModelSettings):
             raise wrong("weights", f"has {len(self.weights)} numbers for {len(self.models)} models; give one for each")
         for k, model in enumerate(self.models):
             if model.preset_out_bias is not None:
-                raise wrong(
-                    f"models/{k}/preset_out_bias", "has no effect here: the bias is that of the sum; give it there"
-                )
+                raise wrong(f"models/{k}/preset_out_bias", "has no effect: the sum has the bias; give it there")
+        kinds = [isinstance(model, InnerPotentialSettings) for model in self.models]
+        if any(kinds) and (kinds != [False, True] or self.weights != "sum"):
+            raise wrong("models", "has an inner_potential; give it as the second of two models, with the weights 'sum'")
         return self
 
     def with_counted_sel(self, count: CountSel) -> LinearSettings:
@@ -113,7 +123,14 @@ class LinearEnergy(Combination):
 
     def contributions(self, table: Neighborhood) -> Array:
         """(n, 1) in eV."""
-        return sum(w * model(self.view(k, table))["energy"] for k, (w, model) in enumerate(self._weighted()))
+        inner = next((model for model in self.models if isinstance(model, InnerPotential)), None)
+
+        def energy(k: int) -> Array:
+            view = self.view(k, table)
+            model = self.models[k]
+            return model(view if inner is None or model is inner else inner.outer(view))["energy"]
+
+        return sum(w * energy(k) for k, (w, _) in enumerate(self._weighted()))
 
     def _weighted(self) -> list[tuple[float, Any]]:
         weights = self.weights
@@ -124,10 +141,10 @@ class LinearEnergy(Combination):
     @classmethod
     def init(cls, settings: LinearSettings, type_map: Sequence[str]) -> LinearEnergy:
         """New models; every ``sel`` must be numbers by now."""
-        models = []
+        models: list[Any] = []
         for k, section in enumerate(settings.models):
             try:
-                models.append(new_model(section, section.type_map or type_map))
+                models.append(_made(section, section.type_map or type_map, models))
             except ConfigError as error:
                 raise ConfigError(f"model/models/{k}: {error}") from error
         weights = settings.weights if isinstance(settings.weights, str) else tuple(settings.weights)
@@ -154,6 +171,18 @@ class LinearEnergy(Combination):
         )
         check_combination(model, FormatError)
         return model
+
+
+def _made(section: Any, type_map: Sequence[str], before: list[Any]) -> Any:
+    """A new model, after those before it."""
+    if isinstance(section, InnerPotentialSettings):
+        if any(message_passing(model) for model in before):
+            raise ConfigError(
+                "The network passes messages, which would tell of distances that it should not see. Use a descriptor "
+                "without, such as dpa1."
+            )
+        return InnerPotential.init(section, type_map, before[0].neighbor_spec)
+    return new_model(section, type_map)
 
 
 def read_models(data: dict[str, Any]) -> tuple[Any, ...]:
