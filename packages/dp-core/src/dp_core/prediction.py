@@ -98,7 +98,9 @@ class Prediction:
     @property
     def _derivatives(self) -> Derivatives:
         if self.derivatives is None:
-            raise ConfigError("The model predicts something without derivatives, so there are no forces and no virials.")
+            raise ConfigError(
+                "The model predicts something without derivatives, so there are no forces and no virials."
+            )
         return self.derivatives
 
 

@@ -51,7 +51,9 @@ class DosFitting(Fitting):
     ) -> DosFitting:
         """A new fitting with random networks."""
         width = settings.numb_dos
-        fields = init_fitting(settings, width=width, dim_descrpt=dim_descrpt, mixed_types=mixed_types, type_map=type_map)
+        fields = init_fitting(
+            settings, width=width, dim_descrpt=dim_descrpt, mixed_types=mixed_types, type_map=type_map
+        )
         return cls(**fields, numb_dos=width)
 
     def serialize(self) -> dict[str, Any]:

@@ -48,7 +48,9 @@ class PolarFitting(TensorFitting):
     shift_diag: bool = True
 
     Settings = PolarFittingSettings
-    output = OutputDef("polarizability", (3, 3), kind="polar", reducible=True, differentiable=False, unit="unit of the labels")
+    output = OutputDef(
+        "polarizability", (3, 3), kind="polar", reducible=True, differentiable=False, unit="unit of the labels"
+    )
 
     def __call__(self, descriptor: Array, rotation: Array | None, table: Neighborhood) -> dict[str, Array]:
         """The polarizability of each atom, by the name of the output. rotation: (n, embedding_width, 3)."""

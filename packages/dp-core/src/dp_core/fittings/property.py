@@ -63,7 +63,9 @@ class PropertyFitting(Fitting):
     ) -> PropertyFitting:
         """A new fitting with random networks."""
         width = settings.task_dim
-        fields = init_fitting(settings, width=width, dim_descrpt=dim_descrpt, mixed_types=mixed_types, type_map=type_map)
+        fields = init_fitting(
+            settings, width=width, dim_descrpt=dim_descrpt, mixed_types=mixed_types, type_map=type_map
+        )
         return cls(
             **fields,
             property_name=settings.property_name,

@@ -22,7 +22,9 @@ class TensorFittingSettings(FittingSettings):
         types = [chosen] if isinstance(chosen, int) else chosen
         check_types("model/fitting_net/sel_type", types, type_map)
         if not types:
-            raise ConfigError("model/fitting_net/sel_type is empty, so no atom has an output. Name types, or leave it out.")
+            raise ConfigError(
+                "model/fitting_net/sel_type is empty, so no atom has an output. Name types, or leave it out."
+            )
         return types
 
 
