@@ -41,11 +41,21 @@ GOOD = [
     "dpa3_dynamic_sel",
     "dpa3_no_angle",
     "dpa3_options",
+    "linear_mean",
+    "zbl_dpa1",
+    "dprc",
 ]
 
 
 #: Each check has sizes of its own, for which JAX compiles a program: there, one model of each kind.
-FEW = ["se_e2_a_twoside", "hybrid_sea_dpa1", "se_e3_tebd_strip", "dpa1_attn2_strip_smooth", "dpa3_options"]
+FEW = [
+    "se_e2_a_twoside",
+    "hybrid_sea_dpa1",
+    "se_e3_tebd_strip",
+    "dpa1_attn2_strip_smooth",
+    "dpa3_options",
+    "linear_mean",
+]
 
 
 @pytest.mark.parametrize("name", GOOD)

@@ -64,6 +64,7 @@ def capabilities(model: Any) -> dict[str, Any]:
         "by_type": spec.by_type,
         "types_alone": spec.types_alone,
         "marks_first": spec.marks_first,
+        "closest": spec.closest,
         "blocks": spec.blocks,
         "shells": [list(shell) for shell in spec.shells],
         "exclude_pairs": sorted(list(pair) for pair in spec.exclude),
