@@ -138,7 +138,8 @@ def compare(frame: Frame, predicted: Predicted, output: OutputDef, accuracy: Acc
 def _compare_energy(frame: Frame, predicted: Predicted, accuracy: Accuracy, *, atomic: bool) -> None:
     """Energies, forces and what else there is. Virials count with periodic boundaries only."""
     labels, natoms, real = frame.labels, frame.natoms, frame.types >= 0
-    assert predicted.force is not None and predicted.virial is not None
+    assert predicted.force is not None
+    assert predicted.virial is not None
     if "energy" in frame.found:
         error = predicted.total - labels["energy"]
         accuracy.add("energy", error)

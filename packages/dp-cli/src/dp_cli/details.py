@@ -79,7 +79,8 @@ class Details:
 
     def _add_energy(self, frame: Frame, predicted: Predicted) -> None:
         real, natoms = frame.types >= 0, frame.natoms
-        assert predicted.force is not None and predicted.virial is not None
+        assert predicted.force is not None
+        assert predicted.virial is not None
         energy = _pair(frame, "energy", predicted.total)
         virial = _pair(frame, "virial", predicted.virial.reshape(1, 9))
         self._rows("e", *energy)

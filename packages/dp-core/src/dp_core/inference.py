@@ -68,7 +68,8 @@ class Predictor:
         self._model: Any = load_model(model) if is_path else model
         if not hasattr(self._model, "neighbor_spec"):
             raise ConfigError(f"A model is the path of a file or a model tree; this is {type(model).__name__}.")
-        output = self._model.output
+        tree: Any = self._model
+        output = tree.output
         if self.kind not in (None, output.kind):
             raise ConfigError(
                 f"The model predicts {output.name!r}, which is no {self.kind}, so it is nothing for "

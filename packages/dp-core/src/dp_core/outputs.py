@@ -1,8 +1,9 @@
 """From per-atom outputs to what a user asks for: totals, forces, virials.
 
-Everything follows from one derivative, g = ∂E/∂vectors, for a vector such as the dipole one of each component. With d = r_j − r_i of a slot, the force on i gains +g and that
-on j gains −g; the virial −dE/dε is −Σ g ⊗ d (row: force component, column: coordinate), attributed to the neighbour.
-The Hessian is the same once more: with h = ∂(−F_ia)/∂vectors, its row (i, a) is minus the forces of h.
+Everything follows from one derivative, g = ∂E/∂vectors; of a vector such as the dipole, that of each component. With
+d = r_j − r_i of a slot, the force on i gains +g and that on j gains −g; the virial −dE/dε is −Σ g ⊗ d (row: force
+component, column: coordinate), attributed to the neighbour. The Hessian is the same once more: with
+h = ∂(−F_ia)/∂vectors, its row (i, a) is minus the forces of h.
 """
 
 from __future__ import annotations
@@ -88,7 +89,10 @@ def forces(g: Array, index: Array, nrows: Any) -> Array:
 
 
 def virials(g: Array, vectors: Array, frame: Array, nframes: Any) -> Array:
-    """Virial of each frame, eV: (nframes, 3, 3). Of gradients of c components together, (n, K, 3c): (nframes, 3c, 3)."""
+    """Virial of each frame, eV: (nframes, 3, 3).
+
+    Gradients of c components side by side, (n, K, 3c), give (nframes, 3c, 3).
+    """
     xp = namespace(g, vectors)
     per_row = xp.matrix_transpose(g) @ vectors
     return -arrays.segment_sum(per_row, frame, nframes)

@@ -248,7 +248,7 @@ def predict(
 
 
 def _check_finite(atomic: Floats, derivatives: _Sums | None, frame: Ints, natoms: Sequence[int]) -> None:
-    finite = np.isfinite(atomic).all(axis=1)
+    finite = np.asarray(np.isfinite(atomic).all(axis=1))
     if derivatives:
         finite &= np.isfinite(derivatives.force.reshape(len(finite), -1)).all(axis=1)
     if not finite.all():

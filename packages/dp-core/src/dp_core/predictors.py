@@ -24,7 +24,7 @@ from dp_core.outputs import evaluate_components
 
 
 class DeepTensor(Predictor):
-    """A model of a tensor of the atoms and of the frame, with ``size`` components. The arguments are those of Predictor."""
+    """A model of a tensor of the atoms and of the frame, with ``size`` components; see Predictor for the arguments."""
 
     def eval(
         self,
@@ -37,7 +37,7 @@ class DeepTensor(Predictor):
         mixed_type: bool = False,
         charge_spin: ArrayLike | None = None,
     ) -> Floats:
-        """The tensor of every atom, (frames, atoms, size), zero for types without one; or of the frames, (frames, size).
+        """The tensor of every atom, (frames, atoms, size), 0 for types without one; or of the frames, (frames, size).
 
         Units are those of the labels that the model was trained on.
         """

@@ -38,7 +38,8 @@ class PropertyFitting(Fitting):
     def output(self) -> OutputDef:
         """What is predicted."""
         return OutputDef(
-            self.property_name, (self.task_dim,), kind="property", reducible=True, differentiable=False, unit="unit of the labels",
+            self.property_name, (self.task_dim,), kind="property", reducible=True, differentiable=False,
+            unit="unit of the labels",
             intensive=self.intensive, bias_by_type=self.distinguish_types,
         )  # fmt: skip
 

@@ -73,7 +73,7 @@ class PropertyLoss:
         count = namespace(found).sum(found) * float(self.output.size)
         summed = s.loss_func in ("smooth_mae", "mae", "mse")
         loss = _measure(s.loss_func, error if s.loss_func == "mape" else scaled, label, found, s.beta)
-        metrics = {name: _measure(name, error, label, found, s.beta) for name in s.metric}
+        metrics: dict[str, Array] = {name: _measure(name, error, label, found, s.beta) for name in s.metric}
         return loss * count if summed else loss, metrics
 
 

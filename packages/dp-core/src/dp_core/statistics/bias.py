@@ -27,7 +27,8 @@ _TOGETHER = 1024
 class BiasChange:
     """What a change of bias did: old and new (ntypes, size), and the error of the totals before and after.
 
-    That of extensive outputs is per atom. The errors are NaN where only atomic labels were used; ``before`` also where predictions play no part.
+    That of extensive outputs is per atom. The errors are NaN where only atomic labels were used; ``before`` also where
+    predictions play no part.
     """
 
     type_map: tuple[str, ...]

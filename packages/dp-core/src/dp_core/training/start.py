@@ -136,7 +136,8 @@ class _Start:
         loss: Loss = registry.lookup("loss", section.type).from_settings(section, start_lr, model.output)
         if model.output.kind != "energy" and (validating.full_validation or validating.ema_full_validation):
             raise ConfigError(
-                f"validating/full_validation is for energy models; this one predicts {model.output.name!r}. Leave it out."
+                f"validating/full_validation is for energy models; this one predicts {model.output.name!r}. "
+                "Leave it out."
             )
         return loss
 
