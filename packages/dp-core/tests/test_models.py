@@ -423,6 +423,25 @@ def test_a_frozen_model_stays_as_it_is(table, tmp_path):
     np.testing.assert_array_equal(evaluated(model.models[0], coord, types)[1], evaluated(inner, coord, types)[1])
 
 
+# -- second derivatives
+
+
+@pytest.mark.parametrize("name", ["sum", "bridge", "repulsion"])
+def test_second_derivatives(table, name):
+    """Those of DeepPot are the derivatives of the forces, and symmetric."""
+    section = {
+        "sum": linear(standard(DPA1), pairtab(table)), "bridge": bridge(DPA1, table), "repulsion": repelled(DPA1),
+    }[name]  # fmt: skip
+    model = replace(made(section), script={"hessian_mode": True})
+    coord, types = cluster(4, spacing=1.05)
+    pot = DeepPot(model, "numpy")
+    found = pot.eval(coord[None], None, types)[-1][0]
+    h, direction = 1e-5, np.random.default_rng(4).normal(size=coord.shape)
+    plus, minus = (pot.eval((coord + s * h * direction)[None], None, types)[1][0] for s in (1, -1))
+    np.testing.assert_allclose(found @ direction.ravel(), (minus - plus).ravel() / (2 * h), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found, found.T, atol=1e-10)
+
+
 # -- training
 
 
