@@ -44,6 +44,11 @@ GOOD = [
     "linear_mean",
     "zbl_dpa1",
     "dprc",
+    "dipole",
+    "dipole_sel",
+    "polar_full",
+    "dos",
+    "property_intensive",
 ]
 
 
@@ -55,6 +60,7 @@ FEW = [
     "dpa1_attn2_strip_smooth",
     "dpa3_options",
     "linear_mean",
+    "dipole_sel",
 ]
 
 
@@ -230,3 +236,23 @@ def test_an_exception_is_a_failed_check(golden):
     check = check_model(unsaved, natoms=4)["save and load .dp"]
     assert not check.passed
     assert check.note.startswith("TypeError: 'NoneType' object is not callable")
+
+
+@module
+class Tilted:
+    """A dipole with a constant vector on every atom."""
+
+    inner: Any
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def __call__(self, table):
+        out = self.inner(table)
+        return out | {"dipole": out["dipole"] + 0.01 * out["mask"][:, None]}
+
+
+def test_a_dipole_that_does_not_turn_is_found(golden):
+    report = check_model(Tilted(load_model(golden("dipole").path)), natoms=5)
+    assert not report["rotation"].passed
+    assert report["translation"].passed
