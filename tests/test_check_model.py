@@ -41,7 +41,6 @@ GOOD = [
     "dpa3_dynamic_sel",
     "dpa3_no_angle",
     "dpa3_options",
-    "linear_mean",
     "zbl_dpa1",
     "dprc",
     "dipole",
@@ -59,7 +58,7 @@ FEW = [
     "se_e3_tebd_strip",
     "dpa1_attn2_strip_smooth",
     "dpa3_options",
-    "linear_mean",
+    "zbl_dpa1",
     "dipole_sel",
 ]
 
@@ -82,7 +81,7 @@ def test_a_discontinuity_of_the_format_is_found(golden):
     assert [check.name for check in report.failures] == ["continuity at the cutoff"]
 
 
-@pytest.mark.parametrize("name", ["dpa1_econf", "sel_overflow_dpa1"])
+@pytest.mark.parametrize("name", ["dpa1_econf", "sel_overflow_dpa1", "linear_mean"])
 def test_another_of_attention_without_a_switch(golden, name):
     """Without smooth_type_embedding a neighbour at the cutoff takes its full part in the attention."""
     report = check_model(golden(name).path)
