@@ -80,8 +80,8 @@ TYPES: dict[str, tuple[str, ...]] = {
         "dpa4c", "DPA4C", "dpa4", "DPA4", "SeZM", "sezm", "se_a_tpe", "se_a_ebd",
         "dpa2", "se_a_ebd_v2", "se_a_tpe_v2", "se_a_mask",
     ),
-    "fitting": ("dpa4_ener", "sezm_ener", "dos", "population", "property", "polar", "dipole"),
-    "loss": ("dens", "ener_spin", "dos", "population", "property", "tensor"),
+    "fitting": ("dpa4_ener", "sezm_ener"),
+    "loss": ("dens", "ener_spin"),
     "optimizer": ("LKF", "AdaMuon", "HybridMuon"),
 }  # fmt: skip
 
