@@ -42,6 +42,28 @@ class Golden:
         given: dict[str, Any] = {k: self.data[k] for k in ("fparam", "aparam", "charge_spin") if k in self.data}
         return given | {"mixed_type": self.data["atype"].ndim == 2}
 
+    def evaluated_by(self, predictor: Any) -> dict[str, np.ndarray]:
+        """What a model says of the case, by the names of the stored numbers; the output of the model first."""
+        output, inputs, parameters = predictor.get_model().output, self.inputs, self.parameters
+        shape = self.data["coord"].shape
+        if output.kind == "dipole":
+            total, force, virial, atomic, atom_virial = predictor.eval_full(*inputs, atomic=True, **parameters)
+            return {
+                "global_dipole": total,
+                "atom_dipole": atomic,
+                "dipole_force": force.swapaxes(1, 2),
+                "dipole_virial": virial,
+                "dipole_atom_virial": atom_virial.swapaxes(1, 2),
+            }
+        if output.kind == "polar":
+            total, atomic = (predictor.eval(*inputs, atomic=atomic, **parameters) for atomic in (False, True))
+            return {"global_polar": total.reshape(-1, 3, 3), "atom_polar": atomic.reshape(*shape, 3)}
+        found = predictor.eval(*inputs, atomic=True, **parameters)
+        names = ("energy", "force", "virial", "atom_energy", "atom_virial")
+        if output.kind != "energy":
+            names = (output.name, f"atom_{output.name}")
+        return dict(zip(names, found, strict=True))
+
 
 def golden_case(name: str) -> Golden:
     """The case of a file ``NAME.npz`` or ``NAME.SYSTEM.npz``; NAME alone is the first."""

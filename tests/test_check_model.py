@@ -44,6 +44,13 @@ GOOD = [
     "dpa3_dynamic_sel",
     "dpa3_no_angle",
     "dpa3_options",
+    "zbl_dpa1",
+    "dprc",
+    "dipole",
+    "dipole_sel",
+    "polar_full",
+    "dos",
+    "property_intensive",
 ]
 
 
@@ -55,6 +62,8 @@ FEW = [
     "dpa1_attn2_strip_smooth",
     "dpa2_res_residual",
     "dpa3_options",
+    "zbl_dpa1",
+    "dipole_sel",
 ]
 
 
@@ -84,7 +93,7 @@ def test_a_dpa2_that_is_not_smooth(golden):
     assert failed == {"permutation", "continuity at the cutoff", "isolated atoms", "virtual atoms"}
 
 
-@pytest.mark.parametrize("name", ["dpa1_econf", "sel_overflow_dpa1"])
+@pytest.mark.parametrize("name", ["dpa1_econf", "sel_overflow_dpa1", "linear_mean"])
 def test_another_of_attention_without_a_switch(golden, name):
     """Without smooth_type_embedding a neighbour at the cutoff takes its full part in the attention."""
     report = check_model(golden(name).path)
@@ -238,3 +247,23 @@ def test_an_exception_is_a_failed_check(golden):
     check = check_model(unsaved, natoms=4)["save and load .dp"]
     assert not check.passed
     assert check.note.startswith("TypeError: 'NoneType' object is not callable")
+
+
+@module
+class Tilted:
+    """A dipole with a constant vector on every atom."""
+
+    inner: Any
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def __call__(self, table):
+        out = self.inner(table)
+        return out | {"dipole": out["dipole"] + 0.01 * out["mask"][:, None]}
+
+
+def test_a_dipole_that_does_not_turn_is_found(golden):
+    report = check_model(Tilted(load_model(golden("dipole").path)), natoms=5)
+    assert not report["rotation"].passed
+    assert report["translation"].passed

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dp_core import registry
 from dp_core.backend import Optimizer, TrainState, get_backend, installed
 from dp_core.data import Frame
 from dp_core.inputs import input_labels
@@ -13,11 +14,12 @@ from dp_core.losses.energy import EnergyLoss
 from dp_core.model_file import load_model
 from dp_core.module import leaves, trained_leaves, tree_map
 from dp_core.neighbors import frame_neighbors
+from dp_core.schema.section import validate
 from dp_core.training.batch import loss_function, make_batch, with_prefactors
 
 GOLDEN = Path(__file__).parents[3] / "tests" / "golden"
 TRAINING = GOLDEN / "training"
-NAMES = ("train_se_e2_a", "train_fparam", "train_dpa1")
+NAMES = ("train_se_e2_a", "train_fparam", "train_dpa1", "train_dipole", "train_dos", "train_property")
 CASES = {name: json.loads((TRAINING / f"{name}.json").read_text()) for name in NAMES}
 SETTINGS = [(name, s["id"]) for name, case in CASES.items() for s in case["settings"]]
 
@@ -31,8 +33,21 @@ def setting(name, key):
     return next(s for s in CASES[name]["settings"] if s["id"] == key)
 
 
-def loss_of(case):
-    return EnergyLoss(EnergyLoss.Settings(**case["loss_section"]), case["start_lr"])
+#: Of the case without prefactors, which are not those that an input has.
+DOS_DEFAULT = {
+    "start_pref_dos": 1,
+    "limit_pref_dos": 1,
+    "start_pref_cdf": 1000,
+    "start_pref_ados": 0,
+    "limit_pref_ados": 0,
+}
+
+
+def loss_of(case, model):
+    section = {"type": "ener"} | case["loss_section"]
+    section |= DOS_DEFAULT if section == {"type": "dos"} else {}
+    kind = registry.lookup("loss", section["type"])
+    return kind.from_settings(validate(kind.Settings, section), case["start_lr"], model.output)
 
 
 def read_frames(name, labels, dropped=()):
@@ -47,7 +62,8 @@ def read_frames(name, labels, dropped=()):
             for x in labels
         }
         box = data["box"][k].reshape(3, 3) if "box" in data else None
-        frames.append(Frame(0, k, coord, box, data["atype"].astype(np.int64), values, found))
+        types = np.broadcast_to(data["atype"], data["coord"].shape[:2])[k].astype(np.int64)
+        frames.append(Frame(0, k, coord, box, types, values, found))
     return frames
 
 
@@ -60,7 +76,8 @@ def batch_of(name, model, loss, backend, dropped=()):
 
 
 def start(name, case, backend):
-    model, loss = load_model(TRAINING / f"{name}.dp"), loss_of(case)
+    model = load_model(TRAINING / f"{name}.dp")
+    loss = loss_of(case, model)
     batch = batch_of(name, model, loss, backend, case.get("drop_labels", ()))
     function = loss_function(tree_map(backend.array, model), loss)
     return backend.training(function, TrainState(trained_leaves(model)), Optimizer()), loss, batch

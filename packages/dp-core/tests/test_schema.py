@@ -167,10 +167,10 @@ WRONG = [
     # unknown keys
     ("model/descriptor/rcutt", 6.0, "unknown key; did you mean 'rcut'"),
     ("model/descriptor/start_lr", 6.0, "unknown key; it is a key of learning_rate"),
-    ("training/rcut", 6.0, "unknown key; it is a key of model/descriptor"),
+    ("training/rcut", 6.0, "unknown key; it is a key of model (pairtab) and of model/descriptor"),
     ("training/stopbatch", 6, "unknown key; did you mean 'stop_batch'"),
     ("learning_rate/decay_type", "linear", "unknown key; it is a key of learning_rate (wsd)"),
-    ("sel", [1], "unknown key; it is a key of model/descriptor"),
+    ("sel", [1], "unknown key; it is a key of model (pairtab) and of model/descriptor"),
     ("xyzzy", 1, "unknown key. Known: learning_rate, loss, model, optimizer, training, validating"),
     # types
     ("model/descriptor/rcut", "6", "is '6', expected a number > 0 in Å; default 6.0"),
@@ -229,7 +229,7 @@ WRONG = [
     ("model/fitting_net/seed", [], "is [], expected an integer ≥ 0"),
     ("model/fitting_net/rcond", -1.0, "is -1.0, expected a number ≥ 0 or null"),
     # types of sections
-    ("model/type", "linear_ener", "model 'linear_ener' is not supported by this version of dp; see the manual page"),
+    ("model/type", "dpa4", "model 'dpa4' is not supported by this version of dp; see the manual page"),
     (
         "model/descriptor/type",
         "se_a_ebd",
@@ -237,8 +237,8 @@ WRONG = [
     ),
     ("model/descriptor/type", "se_e2_b", "Unknown descriptor type 'se_e2_b'; did you mean 'se_e2_"),
     ("model/descriptor/type", 3, "is 3, expected the name of a descriptor: dpa1, "),
-    ("model/fitting_net/type", "dipole", "fitting 'dipole' is not supported by this version of dp"),
-    ("loss/type", "tensor", "loss 'tensor' is not supported by this version of dp"),
+    ("model/fitting_net/type", "dpa4_ener", "fitting 'dpa4_ener' is not supported by this version of dp"),
+    ("loss/type", "ener_spin", "loss 'ener_spin' is not supported by this version of dp"),
     ("learning_rate/type", "cosin", "Unknown schedule type 'cosin'; did you mean 'cosine'?"),
     ("optimizer/type", "LKF", "optimizer 'LKF' is not supported by this version of dp"),
     ("optimizer/type", "SGD", "is 'SGD', expected 'Adam' or 'AdamW'; default 'Adam'"),
@@ -257,7 +257,6 @@ UNSUPPORTED = [
     ("loss_dict", {}),
     ("model/spin", {"use_spin": [True, False]}),
     ("model/modifier", {"type": "dipole_charge"}),
-    ("model/use_srtab", "table.txt"),
     ("model/srtab_add_bias", False),
     ("model/bridging_method", "ZBL"),
     ("model/finetune_head", "water"),
@@ -291,7 +290,6 @@ def test_what_dp_cannot_do_is_refused_in_words(path, value):
         ("model/srtab_add_bias", True),
         ("model/bridging_method", "None"),
         ("model/model_branch_alias", []),
-        ("model/use_srtab", None),
         ("training/zero_stage", 0),
         ("training/neighbor_graph_method", "auto"),
         ("training/training_data/set_prefix", "set"),

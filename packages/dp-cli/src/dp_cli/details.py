@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dp_cli.accuracy import TENSORS
 from dp_cli.files import Pending
 
 if TYPE_CHECKING:
     from dp_cli.accuracy import Predicted
     from dp_core.data.frame import Floats, Frame
+    from dp_core.outputs import OutputDef
 
 _NINE = [f"{a}{b}" for a in "xyz" for b in "xyz"]
 
@@ -29,6 +31,9 @@ COLUMNS = {
 class Details:
     """Writes ``<prefix>.e.out``, ``<prefix>.f.out`` and so on; each system begins with a line that names it.
 
+    Tensors are in ``<prefix>.out``. Of densities of states, properties and populations every frame has a file,
+    ``<prefix>.dos.out.<frame>``, with the number of the system before that of the frame after the first system.
+
     Labels that the data do not have are NaN. The stress has rows for periodic frames with a virial only.
     """
 
@@ -36,15 +41,47 @@ class Details:
         self._prefix, self._pending = prefix, pending
         self._system = ""
         self._begun: set[str] = set()
+        self._count, self._frames = -1, 0
 
     def begin(self, system: str) -> None:
         """The frames that follow are of this system."""
         self._system, self._begun = system, set()
+        self._count, self._frames = self._count + 1, 0
 
-    def add(self, frame: Frame, predicted: Predicted) -> None:
-        """The rows of one frame, virtual atoms left out."""
+    def add(self, frame: Frame, predicted: Predicted, output: OutputDef, *, atomic: bool) -> None:
+        """The rows of one frame, virtual atoms left out. atomic: also, of tensors instead, the values of the atoms."""
+        if output.kind == "energy":
+            self._add_energy(frame, predicted)
+        elif output.kind in TENSORS:
+            self._add_tensor(frame, predicted, output, atomic=atomic)
+        else:
+            if output.reducible:
+                self._add_frame(output.kind, output.kind, *_pair(frame, output.name, predicted.total))
+            if atomic or not output.reducible:
+                pair = _pair(frame, f"atom_{output.name}", predicted.atomic)
+                self._add_frame(f"a{output.kind}", output.kind, *(x[predicted.selected] for x in pair))
+        self._frames += 1
+
+    def _add_tensor(self, frame: Frame, predicted: Predicted, output: OutputDef, *, atomic: bool) -> None:
+        """One row in ``<prefix>.out``, with ``atomic`` of all selected atoms."""
+        names = ["x", "y", "z"] if output.kind == "dipole" else [f"p{ab}" for ab in _NINE]
+        pair = _pair(frame, output.name, predicted.total)
+        if atomic:
+            pair = tuple(x[predicted.selected] for x in _pair(frame, f"atom_{output.name}", predicted.atomic))
+            names = [f"{name}{k}" for k in range(1, len(pair[0]) + 1) for name in names]
+        self._write(f"{self._prefix}.out", "", names, *pair)
+
+    def _add_frame(self, name: str, kind: str, data: Floats, predicted: Floats) -> None:
+        """A file of its own for the frame."""
+        group = f"{self._count}." if self._count else ""
+        with_frame = f"{self._prefix}.{name}.out.{group}{self._frames}"
+        self._write(with_frame, f" - {self._frames}", [kind], data, predicted)
+
+    def _add_energy(self, frame: Frame, predicted: Predicted) -> None:
         real, natoms = frame.types >= 0, frame.natoms
-        energy = _pair(frame, "energy", np.array([predicted.energy]))
+        assert predicted.force is not None
+        assert predicted.virial is not None
+        energy = _pair(frame, "energy", predicted.total)
         virial = _pair(frame, "virial", predicted.virial.reshape(1, 9))
         self._rows("e", *energy)
         self._rows("e_peratom", *(x / natoms for x in energy))
@@ -58,12 +95,16 @@ class Details:
             self._rows("h", *_pair(frame, "hessian", predicted.hessian))
 
     def _rows(self, name: str, data: Floats, predicted: Floats) -> None:
-        file = self._pending.file(f"{self._prefix}.{name}.out")
-        if name not in self._begun:
-            columns = [f"{kind}_{c}" for kind in ("data", "pred") for c in COLUMNS[name]]
-            file.write(f"# {self._system}: {' '.join(columns)}\n")
-            self._begun.add(name)
-        width = len(COLUMNS[name])
+        self._write(f"{self._prefix}.{name}.out", "", COLUMNS[name], data, predicted)
+
+    def _write(self, path: str, remark: str, names: list[str], data: Floats, predicted: Floats) -> None:
+        """Rows of the columns, after a line that names them if they are the first of this system."""
+        file = self._pending.file(path)
+        if path not in self._begun:
+            columns = [f"{kind}_{c}" for kind in ("data", "pred") for c in names]
+            file.write(f"# {self._system}{remark}: {' '.join(columns)}\n")
+            self._begun.add(path)
+        width = len(names)
         np.savetxt(file, np.hstack([data.reshape(-1, width), predicted.reshape(-1, width)]))
 
 

@@ -13,7 +13,8 @@ from dp_cli.files import check_folder, replaced
 from dp_cli.options import frozen_for, is_checkpoint
 
 if TYPE_CHECKING:
-    from dp_core import DeepPot
+    from dp_core.inference import Predictor
+    from dp_core.random_structures import Sample
 
 log = logging.getLogger("dp_cli")
 
@@ -50,22 +51,20 @@ def written_model(model: Any, path: str | Path, *, option: str) -> Iterator[Path
 class Difference:
     """The largest differences between two models on some structures, and the largest values of the first."""
 
-    energy: float  # eV an atom
-    force: float  # eV/Å
-    virial: float  # eV an atom
-    scales: tuple[float, float, float]
+    found: dict[str, float]  # by quantity; totals and virials per atom
+    scales: dict[str, float]
+    units: dict[str, str]
 
     @property
     def relative(self) -> float:
-        """The largest of the three, relative to the largest value of its kind (or to 1, where all are smaller)."""
-        found = (self.energy, self.force, self.virial)
-        return max(d / max(scale, 1.0) for d, scale in zip(found, self.scales, strict=True))
+        """The largest one, relative to the largest value of its kind (or to 1, where all are smaller)."""
+        return max(d / max(self.scales[name], 1.0) for name, d in self.found.items())
 
     def __str__(self) -> str:
-        return f"energy {self.energy:.1e} eV/atom, force {self.force:.1e} eV/Å, virial {self.virial:.1e} eV/atom"
+        return ", ".join(f"{name} {d:.1e} {self.units[name]}".rstrip() for name, d in self.found.items())
 
 
-def difference(first: DeepPot, second: DeepPot) -> Difference:
+def difference(first: Predictor, second: Predictor) -> Difference:
     """Compare two files of one model on random structures, open and periodic, with all elements; always the same."""
     import numpy as np
 
@@ -73,29 +72,42 @@ def difference(first: DeepPot, second: DeepPot) -> Difference:
 
     model = first.get_model()
     random = np.random.default_rng(0)
-    found, scales = np.zeros(3), np.zeros(3)
+    found: dict[str, float] = {}
+    scales: dict[str, float] = {}
     natoms = min(max(9, first.get_ntypes()), 60)
-    per_atom = np.array([1.0 / natoms, 1.0, 1.0 / natoms])
     for periodic in (False, True):
         sample = random_sample(model, random, natoms, periodic=periodic)
-        inputs = (sample.coord, sample.box, sample.types)
-        given = {"fparam": sample.fparam, "aparam": sample.aparam, "charge_spin": sample.charge_spin}
-        a, b = (p.eval(*inputs, **given) for p in (first, second))
-        found = np.maximum(found, [np.abs(x - y).max() for x, y in zip(a, b, strict=True)] * per_atom)
-        scales = np.maximum(scales, [np.abs(x).max() for x in a] * per_atom)
-    (e, f, v), (e0, f0, v0) = found.tolist(), scales.tolist()
-    return Difference(e, f, v, (e0, f0, v0))
+        a, b = (_quantities(predictor, sample) for predictor in (first, second))
+        for name, x in a.items():
+            found[name] = max(found.get(name, 0.0), float(np.abs(x - b[name]).max()))
+            scales[name] = max(scales.get(name, 0.0), float(np.abs(x).max()))
+    energy = model.output.kind == "energy"
+    units = dict.fromkeys(found, "") | ({"energy": "eV/atom", "force": "eV/Å", "virial": "eV/atom"} if energy else {})
+    return Difference(found, scales, units)
 
 
-def check_same(source: DeepPot, path: Path, target: str) -> None:
+def _quantities(predictor: Predictor, sample: Sample) -> dict[str, Any]:
+    """What a model says of a sample."""
+    out = predictor.predict(
+        [sample.structure],
+        fparam=None if sample.fparam is None else sample.fparam[None],
+        aparam=sample.aparam,
+        charge_spin=None if sample.charge_spin is None else sample.charge_spin[None],
+    )
+    natoms, output = len(sample.types), predictor.get_model().output
+    found = {output.name: out.total / natoms if output.reducible else out.atomic}
+    return found | ({"force": out.force, "virial": out.virial / natoms} if output.differentiable else {})
+
+
+def check_same(source: Predictor, path: Path, target: str) -> None:
     """Compare a written file with the model that it was made from and say how much they differ.
 
     target: the name that the file will have. Raises BackendError if they differ by more than rounding.
     """
-    from dp_core import DeepPot
     from dp_core.errors import BackendError
+    from dp_core.inference import Predictor
 
-    with DeepPot(path, None if frozen_for(str(path)) else "numpy") as made:
+    with Predictor(path, None if frozen_for(str(path)) else "numpy") as made:
         found = difference(source, made)
         name = made.backend_name
     log.info(f"Largest difference of {target} ({name}) from its source ({source.backend_name}): {found}")
@@ -107,7 +119,7 @@ def check_same(source: DeepPot, path: Path, target: str) -> None:
         )
 
 
-def _is_double(potential: DeepPot) -> bool:
+def _is_double(potential: Predictor) -> bool:
     """Whether all networks compute in double precision."""
     from dp_core.module import leaves
 

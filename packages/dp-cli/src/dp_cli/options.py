@@ -14,6 +14,7 @@ from dp_core.backend_names import NAMES as BACKENDS
 
 if TYPE_CHECKING:
     from dp_core import DeepPot
+    from dp_core.inference import Predictor
 
 #: Options that take several values after one name, as in ``-m A B C``.
 SEVERAL = {
@@ -105,6 +106,13 @@ class State:
 
         path = self.model_file(name)
         return DeepPot(path, None if frozen_for(path) else self.backend_for(path))
+
+    def predictor(self, name: str) -> Predictor:
+        """The same for a model of any kind. Raises FormatError or BackendError."""
+        from dp_core.inference import Predictor
+
+        path = self.model_file(name)
+        return Predictor(path, None if frozen_for(path) else self.backend_for(path))
 
     def output_file(self, name: str, source: str | Path) -> str:
         """The name of a frozen model to be written, made from the checkpoint ``source``.

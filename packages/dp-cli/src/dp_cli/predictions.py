@@ -4,41 +4,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dp_cli.accuracy import Predicted
+from dp_cli.accuracy import TENSORS, Predicted
 from dp_core.data import Frame, Label, System, validate_frame
 from dp_core.errors import ConfigError, DpError
-from dp_core.inputs import eval_arguments, input_arrays, input_labels
+from dp_core.inputs import atomic_label, eval_arguments, input_arrays, input_labels, total_label
 from dp_core.prediction import Parameters, Structure, hessian
 
 if TYPE_CHECKING:
-    from dp_core import DeepPot
     from dp_core.data.frame import Floats, Integers
+    from dp_core.inference import Predictor
+    from dp_core.outputs import OutputDef
 
 #: Atoms of the frames that are evaluated together.
 _TOGETHER = 10_000
 
 
 def predictions(
-    potential: DeepPot, system: System, order: Integers, *, atomic: bool
+    potential: Predictor, system: System, order: Integers, *, atomic: bool
 ) -> Iterator[tuple[Frame, Predicted]]:
     """The frames with what the model says of them. Their labels are those that they have.
 
     Hessians are computed for frames that have the label, by NumPy.
     """
-    there = system.available()
-    wanted = [Label("virial", 9), Label("atom_pref", 1, atomic=True, repeat=3)]
-    wanted += [Label("hessian", 9, atomic=True)]
-    wanted += [Label("atom_ener", 1, atomic=True)] if atomic else []
-    labels = [
-        Label("energy", 1),
-        Label("force", 3, atomic=True),
-        *(label for label in wanted if label.key in there),
-        *input_labels(potential.get_model()),
-    ]
+    model = potential.get_model()
+    output: OutputDef = model.output
+    labels = [*_labels(model, system, atomic=atomic), *input_labels(model)]
     for frames in _chunks(system, order, labels):
         try:
             out = potential.predict(frames, **eval_arguments(frames))  # type: ignore[arg-type]
@@ -50,16 +44,30 @@ def predictions(
             yield (
                 frame,
                 Predicted(
-                    energy=float(out.energy[k]),
-                    force=out.force[rows],
-                    virial=out.virial[k],
-                    atom_energy=out.atom_energy[rows],
+                    total=out.total[k].reshape(output.size),
+                    atomic=out.atomic[rows].reshape(-1, output.size),
+                    selected=np.isin(frame.types, potential.get_sel_type()),
+                    force=out.force[rows] if output.kind == "energy" else None,
+                    virial=out.virial[k] if output.kind == "energy" else None,
                     hessian=_hessian(potential, frame) if "hessian" in frame.found else None,
                 ),
             )
 
 
-def _hessian(potential: DeepPot, frame: Frame) -> Floats:
+def _labels(model: Any, system: System, *, atomic: bool) -> list[Label]:
+    """The labels that are compared, as far as the data have them."""
+    there, kind = system.available(), model.output.kind
+    if kind == "energy":
+        wanted = [Label("virial", 9), Label("atom_pref", 1, atomic=True, repeat=3), Label("hessian", 9, atomic=True)]
+        wanted += [Label("atom_ener", 1, atomic=True)] if atomic else []
+        always = [Label("energy", 1), Label("force", 3, atomic=True)]
+        return always + [label for label in wanted if label.key in there]
+    wanted = [atomic_label(model)] if atomic or not model.output.reducible else []
+    wanted += [total_label(model)] if model.output.reducible and not (atomic and kind in TENSORS) else []
+    return [label for label in wanted if {label.key, *label.file_names} & there]
+
+
+def _hessian(potential: Predictor, frame: Frame) -> Floats:
     """The second derivatives of the energy of a frame: (3N, 3N) in eV/Å²."""
     structure = Structure(frame.coord, frame.box, frame.types)
     return hessian(potential.get_model(), structure, Parameters(**input_arrays([frame])))

@@ -14,12 +14,19 @@ if TYPE_CHECKING:
     from dp_core.model_deviation import calc_model_devi
     from dp_core.model_file import load_model, save_model
     from dp_core.prediction import Prediction, Structure
+    from dp_core.predictors import DeepDipole, DeepDOS, DeepEval, DeepPolar, DeepPopulation, DeepProperty
 
 _HOMES = {
     "BackendError": "errors",
     "ConfigError": "errors",
     "DataError": "errors",
+    "DeepDOS": "predictors",
+    "DeepDipole": "predictors",
+    "DeepEval": "predictors",
+    "DeepPolar": "predictors",
+    "DeepPopulation": "predictors",
     "DeepPot": "inference",
+    "DeepProperty": "predictors",
     "DpError": "errors",
     "FormatError": "errors",
     "NonFiniteError": "errors",
@@ -34,7 +41,13 @@ __all__ = [
     "BackendError",
     "ConfigError",
     "DataError",
+    "DeepDOS",
+    "DeepDipole",
+    "DeepEval",
+    "DeepPolar",
+    "DeepPopulation",
     "DeepPot",
+    "DeepProperty",
     "DpError",
     "FormatError",
     "NonFiniteError",

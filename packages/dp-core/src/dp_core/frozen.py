@@ -17,7 +17,7 @@ Inputs, in this order (n rows, K slots, F frames):
 
 There are as many blocks of rows as the record says (``blocks``): one, or one for each type. There are as many blocks
 of slots, and one more for each of the ``shells`` of the record. Outputs are those of every atom in the order of the
-record, ``mask`` and ``gradient`` last.
+record: the output of the model, ``mask``, and ``gradient`` if that output is differentiable.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ from dp_core import arrays
 from dp_core.backend import Evaluator
 from dp_core.errors import BackendError, DataError, FormatError
 from dp_core.format import replaced
-from dp_core.inputs import dim_chg_spin, frame_default, frame_width
+from dp_core.inputs import dim_chg_spin, frame_default, frame_width, numb_aparam, uses_aparam
 from dp_core.model_file import MEMBER, RECORD, members
+from dp_core.models.protocol import message_passing
 from dp_core.module import Array, leaves, replace
 from dp_core.neighbors import Neighborhood
 from dp_core.outputs import Gradient, evaluate_atoms
@@ -70,8 +71,15 @@ def _named_precisions(tree: Any) -> Iterator[str]:
 
 def capabilities(model: Any) -> dict[str, Any]:
     """What a program must know to use a frozen model: the record, of plain JSON values."""
-    spec, output, fitting = model.neighbor_spec, model.output, model.fitting
-    size, default = max(1, int(np.prod(output.shape))), frame_default(model)
+    spec, output = model.neighbor_spec, model.output
+    default = frame_default(model)
+    derivative = {
+        "name": "gradient",
+        "shape": ["n", "K", output.size, 3] if output.shape else ["n", "K", 3],
+        "unit": f"{output.unit}/Å",
+        "reducible": False,
+        "differentiable": False,
+    }
     blocks = [f"rows_{k}" for k in range(spec.blocks)] + [f"slots_{k}" for k in range(spec.slot_blocks)]
     return {
         "version": _NEWEST,
@@ -81,26 +89,29 @@ def capabilities(model: Any) -> dict[str, Any]:
         "by_type": spec.by_type,
         "types_alone": spec.types_alone,
         "marks_first": spec.marks_first,
+        "closest": spec.closest,
         "blocks": spec.blocks,
         "shells": [list(shell) for shell in spec.shells],
         "exclude_pairs": sorted(list(pair) for pair in spec.exclude),
-        "message_passing": bool(model.descriptor.message_passing),
+        "message_passing": message_passing(model),
         "precision": precision(model),
         "numb_fparam": frame_width(model),
         "dim_chg_spin": dim_chg_spin(model),
-        "numb_aparam": 0 if fitting.use_aparam_as_mask else fitting.numb_aparam,
+        "numb_aparam": numb_aparam(model) if uses_aparam(model) else 0,
         "default_fparam": list(default) if default else None,
         "inputs": [*_FIXED, *blocks],
         "outputs": [
             {
                 "name": output.name,
-                "shape": ["n", size],
+                "kind": output.kind,
+                "shape": ["n", output.size],
                 "unit": output.unit,
                 "reducible": output.reducible,
                 "differentiable": output.differentiable,
+                "intensive": output.intensive,
             },
             {"name": "mask", "shape": ["n"], "unit": "1", "reducible": False, "differentiable": False},
-            {"name": "gradient", "shape": ["n", "K", 3], "unit": "eV/Å", "reducible": False, "differentiable": False},
+            *([derivative] if output.differentiable else []),
         ],
     }
 
@@ -200,7 +211,7 @@ def graph_inputs(table: Neighborhood, record: dict[str, Any]) -> dict[str, np.nd
 
 def sample_table(model: Any) -> Neighborhood:
     """A table to trace a model with; its sizes are all different. They may exceed sel."""
-    spec, fitting = model.neighbor_spec, model.fitting
+    spec = model.neighbor_spec
     random = np.random.default_rng(0)
     sizes = iter((11, 13, 17, 19, 23, *range(25, 1000)))
     rows, slots = ([next(sizes) for _ in range(count)] for count in (spec.blocks, spec.slot_blocks))
@@ -213,7 +224,7 @@ def sample_table(model: Any) -> Neighborhood:
         neighbor_types=np.tile(neighbor_types, (n, 1)),
         frame=np.arange(n) % nframes,
         fparam=random.uniform(0.0, 3.0, size=(nframes, parameters)) if parameters else None,
-        aparam=random.normal(size=(n, fitting.numb_aparam)) if fitting.numb_aparam else None,
+        aparam=random.normal(size=(n, numb_aparam(model))) if numb_aparam(model) else None,
         row_counts=tuple(rows),
         slot_counts=tuple(slots),
     )

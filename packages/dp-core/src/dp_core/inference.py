@@ -19,8 +19,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from dp_core.backend import SUFFIXES, Backend, Evaluator, default_backend, get_backend
 from dp_core.errors import BackendError, ConfigError, DataError
-from dp_core.inputs import check_charge_spin, dim_chg_spin, frame_default
+from dp_core.inputs import (
+    check_charge_spin,
+    default_chg_spin,
+    default_fparam,
+    dim_chg_spin,
+    frame_default,
+    numb_aparam,
+    numb_fparam,
+    uses_aparam,
+)
 from dp_core.model_file import load_model, model_document
+from dp_core.models.protocol import members, message_passing
 from dp_core.module import Array, is_array
 from dp_core.neighbors import Floats, Ints, Neighborhood, NeighborSpec, PairList
 from dp_core.prediction import Parameters, Prediction, Structure, hessian, predict, tables
@@ -49,6 +59,7 @@ class Predictor:
     Raises FormatError if the file is none of dp's, BackendError if its backend is not installed.
     """
 
+    kind: str | None = None  # what the model must predict; None for anything
     has_efield = has_spin = False
     use_spin: tuple[bool, ...] = ()
 
@@ -57,6 +68,13 @@ class Predictor:
         self._model: Any = load_model(model) if is_path else model
         if not hasattr(self._model, "neighbor_spec"):
             raise ConfigError(f"A model is the path of a file or a model tree; this is {type(model).__name__}.")
+        tree: Any = self._model
+        output = tree.output
+        if self.kind not in (None, output.kind):
+            raise ConfigError(
+                f"The model predicts {output.name!r}, which is no {self.kind}, so it is nothing for "
+                f"{type(self).__name__}. DeepEval opens any model."
+            )
         frozen_for = _frozen_for(model) if is_path else None
         self._backend: Backend = get_backend(backend or frozen_for or default_backend())
         self._name = self._backend.name
@@ -88,15 +106,15 @@ class Predictor:
 
     def get_dim_fparam(self) -> int:
         """Number of frame parameters."""
-        return int(self._model.fitting.numb_fparam)
+        return numb_fparam(self._model)
 
     def get_dim_aparam(self) -> int:
         """Number of atomic parameters of each atom."""
-        return int(self._model.fitting.numb_aparam)
+        return numb_aparam(self._model)
 
     def has_default_fparam(self) -> bool:
         """Whether frame parameters may be left out."""
-        return self._model.fitting.default_fparam is not None
+        return default_fparam(self._model) is not None
 
     def get_sel_type(self) -> list[int]:
         """Types whose atoms have an output: all that are not excluded."""
@@ -112,7 +130,7 @@ class Predictor:
 
     def has_default_chg_spin(self) -> bool:
         """Whether the total charge and spin may be left out."""
-        return self.has_chg_spin_ebd() and self._model.descriptor.default_chg_spin is not None
+        return self.has_chg_spin_ebd() and default_chg_spin(self._model) is not None
 
     @property
     def has_hessian(self) -> bool:
@@ -125,7 +143,9 @@ class Predictor:
 
     def get_model_size(self) -> dict[str, int]:
         """Number of network parameters: ``descriptor``, ``fitting-net`` and ``total``."""
-        descriptor, fitting = _parameter_count(self._model.descriptor), _parameter_count(self._model.fitting)
+        found = [member.model for member in members(self._model)]
+        descriptor = sum(_parameter_count(model.descriptor) for model in found)
+        fitting = sum(_parameter_count(model.fitting) for model in found)
         return {"descriptor": descriptor, "fitting-net": fitting, "total": descriptor + fitting}
 
     def get_observed_types(self) -> dict[str, Any]:
@@ -167,7 +187,7 @@ class Predictor:
         atomic_virial: bool = False,
         pairs: Sequence[PairList] | None = None,
     ) -> Prediction:
-        """Energies, forces and virials of frames of any sizes.
+        """Energies, forces and virials of frames of any sizes, or what the model predicts instead.
 
         fparam: (frames, d); aparam: (all atoms, d), frame after frame; charge_spin: (frames, 2). ``pairs``, of
         ``neighbors.frame_pairs`` with a skin, may be used again while no atom has moved more than half of that skin. A
@@ -178,8 +198,22 @@ class Predictor:
         structures = [_checked(s, f"structure {k}") for k, s in enumerate(structures)]
         natoms = [len(s.types) for s in structures]
         parameters = self._parameters(len(natoms), sum(natoms), None, fparam, aparam, charge_spin)
+        return self._predicted(structures, natoms, parameters, atomic_virial=atomic_virial, pairs=pairs)
+
+    def _predicted(
+        self,
+        structures: Sequence[Structure],
+        natoms: Sequence[int],
+        parameters: Parameters,
+        *,
+        atomic_virial: bool = False,
+        pairs: Sequence[PairList] | None = None,
+        evaluate: Evaluator | None = None,
+    ) -> Prediction:
+        """What the model predicts; ``evaluate`` takes the place of the backend's evaluator."""
         parts = self._tables(structures, parameters, pairs)
-        result, wanted = predict(self._evaluator(), parts, natoms, atomic_virial=atomic_virial)
+        output, function = self._model.output, evaluate or self._evaluator()
+        result, wanted = predict(function, parts, natoms, output, atomic_virial=atomic_virial)
         self._warn_of_overflow(wanted)
         return result
 
@@ -236,7 +270,7 @@ class Predictor:
             self.neighbor_spec,
             self._backend,
             rows=self._rows,
-            whole=self._model.descriptor.message_passing,
+            whole=message_passing(self._model),
             parameters=parameters,
             pairs=pairs,
         )
@@ -289,26 +323,26 @@ class Predictor:
         charge_spin: ArrayLike | None,
     ) -> Parameters:
         """Parameters in full size. natoms: atoms of each frame, where all have the same."""
-        fitting = self._model.fitting
+        nfparam, naparam = numb_fparam(self._model), numb_aparam(self._model)
         frames = atoms = None
         if fparam is not None:
             sizes = {"one set for each frame": (nframes, 1), "one set for all": (1, nframes)}
-            frames = _repeated("fparam", fparam, fitting.numb_fparam, sizes)
-        elif fitting.numb_fparam and fitting.default_fparam is None:
+            frames = _repeated("fparam", fparam, nfparam, sizes)
+        elif nfparam and default_fparam(self._model) is None:
             raise DataError(
-                f"The model needs {fitting.numb_fparam} frame parameters and has no default. Give fparam as "
-                f"({nframes}, {fitting.numb_fparam}) numbers."
+                f"The model needs {nfparam} frame parameters and has no default. Give fparam as "
+                f"({nframes}, {nfparam}) numbers."
             )
         if aparam is not None:
             sizes = {"one set for each atom of each frame": (total, 1)}
             if natoms is not None:
                 sizes["one set for each atom of a frame"] = (natoms, nframes)
             sizes["one set for all"] = (1, total)
-            atoms = _repeated("aparam", aparam, fitting.numb_aparam, sizes)
-        elif fitting.numb_aparam and not fitting.use_aparam_as_mask:
+            atoms = _repeated("aparam", aparam, naparam, sizes)
+        elif uses_aparam(self._model):
             raise DataError(
-                f"The model needs {fitting.numb_aparam} atomic parameters for each atom. Give aparam as "
-                f"({total}, {fitting.numb_aparam}) numbers."
+                f"The model needs {naparam} atomic parameters for each atom. Give aparam as "
+                f"({total}, {naparam}) numbers."
             )
         return Parameters(self._with_charge_spin(frames, charge_spin, nframes), atoms)
 
@@ -318,7 +352,7 @@ class Predictor:
         if charge_spin is None:
             if not width or (fparam is None and frame_default(self._model) is not None):
                 return fparam
-            charge_spin = self._model.descriptor.default_chg_spin
+            charge_spin = default_chg_spin(self._model)
             if charge_spin is None:
                 raise DataError(
                     "The model depends on the total charge and multiplicity, and has no default. Give charge_spin as "
@@ -327,9 +361,8 @@ class Predictor:
         sizes = {"one set for each frame": (nframes, 1), "one set for all": (1, nframes)}
         given = _repeated("charge_spin", charge_spin, width, sizes)
         check_charge_spin(given, "charge_spin")
-        numbers = self._model.fitting.numb_fparam
-        if numbers and fparam is None:
-            fparam = np.tile(np.asarray(self._model.fitting.default_fparam, np.float64), (nframes, 1))
+        if numb_fparam(self._model) and fparam is None:
+            fparam = np.tile(np.asarray(default_fparam(self._model), np.float64), (nframes, 1))
         return given if fparam is None else np.concatenate([fparam, given], axis=1)
 
     def _warn_of_overflow(self, wanted: Ints) -> None:
@@ -353,11 +386,11 @@ class Predictor:
 class DeepPot(Predictor):
     """A potential: energies, forces and virials of structures. The arguments are those of Predictor."""
 
+    kind = "energy"
+
+    # as a function of its own, because dpdata looks for its arguments
     def __init__(self, model: str | Path | Any, backend: str | None = None, auto_batch_size: bool | int = True) -> None:
         super().__init__(model, backend, auto_batch_size)
-        name = self._model.output.name
-        if name != "energy":
-            raise ConfigError(f"The model predicts {name!r}, not the energy, so it is no potential. Use another model.")
 
     def eval(
         self,
@@ -385,9 +418,7 @@ class DeepPot(Predictor):
         """
         structures, na, parameters = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type, charge_spin)
         nf = len(structures)
-        parts = self._tables(structures, parameters)
-        result, wanted = predict(self._evaluator(), parts, [na] * nf, atomic_virial=atomic)
-        self._warn_of_overflow(wanted)
+        result = self._predicted(structures, [na] * nf, parameters, atomic_virial=atomic)
         out = [result.energy.reshape(nf, 1), result.force.reshape(nf, na, 3), result.virial.reshape(nf, 9)]
         if result.atom_virial is not None:
             out += [result.atom_energy.reshape(nf, na, 1), result.atom_virial.reshape(nf, na, 9)]

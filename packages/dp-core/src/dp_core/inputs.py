@@ -1,5 +1,7 @@
 """What a model takes beside the structure: frame and atom parameters, charge and spin, read from data like labels.
 
+And the labels of what it gives.
+
 In a table the total charge and the multiplicity are the last two of the frame parameters.
 """
 
@@ -12,26 +14,56 @@ import numpy as np
 
 from dp_core.data.frame import Floats, Frame, Label
 from dp_core.errors import DataError
+from dp_core.models.protocol import members
 
 #: Total charges −100 … 99 and multiplicities 0 … 99 are known.
 CHARGES, SPINS = 200, 100
 
 
+def numb_fparam(model: Any) -> int:
+    """Frame parameters that the model takes; all of its members that take any take the same."""
+    return max((int(m.model.fitting.numb_fparam) for m in members(model)), default=0)
+
+
+def default_fparam(model: Any) -> tuple[float, ...] | None:
+    """What they are where none are given; None without a default."""
+    given = [m.model.fitting.default_fparam for m in members(model) if m.model.fitting.numb_fparam]
+    return given[0] if given else None
+
+
+def numb_aparam(model: Any) -> int:
+    """Atomic parameters of each atom."""
+    return max((int(m.model.fitting.numb_aparam) for m in members(model)), default=0)
+
+
+def uses_aparam(model: Any) -> bool:
+    """Whether the atomic parameters are used for more than marking atoms."""
+    fittings = [m.model.fitting for m in members(model)]
+    return any(fitting.numb_aparam and not fitting.use_aparam_as_mask for fitting in fittings)
+
+
 def dim_chg_spin(model: Any) -> int:
     """2 if the model depends on the total charge and multiplicity, else 0."""
-    return getattr(model.descriptor, "dim_chg_spin", 0)
+    return max((getattr(m.model.descriptor, "dim_chg_spin", 0) for m in members(model)), default=0)
+
+
+def default_chg_spin(model: Any) -> tuple[float, ...] | None:
+    """Charge and multiplicity where none are given; None without a default."""
+    descriptors = [m.model.descriptor for m in members(model)]
+    given = [d.default_chg_spin for d in descriptors if getattr(d, "dim_chg_spin", 0)]
+    return given[0] if given else None
 
 
 def frame_width(model: Any) -> int:
     """Numbers that the model takes for each frame."""
-    return int(model.fitting.numb_fparam) + dim_chg_spin(model)
+    return numb_fparam(model) + dim_chg_spin(model)
 
 
 def frame_default(model: Any) -> tuple[float, ...] | None:
     """What these numbers are where none are given; None if some have no default."""
-    defaults = [model.fitting.default_fparam if model.fitting.numb_fparam else ()]
-    defaults += [model.descriptor.default_chg_spin] if dim_chg_spin(model) else []
-    return None if any(d is None for d in defaults) else tuple(x for d in defaults for x in d)
+    defaults = [default_fparam(model) if numb_fparam(model) else ()]
+    defaults += [default_chg_spin(model)] if dim_chg_spin(model) else []
+    return None if any(d is None for d in defaults) else tuple(x for d in defaults for x in d or ())
 
 
 def check_charge_spin(values: Floats, where: str) -> None:
@@ -45,14 +77,13 @@ def check_charge_spin(values: Floats, where: str) -> None:
 
 def input_labels(model: Any) -> list[Label]:
     """``fparam``, ``charge_spin`` and ``aparam`` as far as the model needs them; what has a default may be absent."""
-    fitting = model.fitting
     labels = []
-    if fitting.numb_fparam:
-        labels.append(_of_frame("fparam", fitting.numb_fparam, fitting.default_fparam))
+    if numb_fparam(model):
+        labels.append(_of_frame("fparam", numb_fparam(model), default_fparam(model)))
     if dim_chg_spin(model):
-        labels.append(_of_frame("charge_spin", 2, model.descriptor.default_chg_spin))
-    if fitting.numb_aparam:
-        labels.append(Label("aparam", fitting.numb_aparam, atomic=True, required=True))
+        labels.append(_of_frame("charge_spin", 2, default_chg_spin(model)))
+    if numb_aparam(model):
+        labels.append(Label("aparam", numb_aparam(model), atomic=True, required=True))
     return labels
 
 
@@ -82,3 +113,15 @@ def input_arrays(frames: Sequence[Frame]) -> dict[str, Floats | None]:
         "fparam": np.stack([np.concatenate([f.labels[name] for name in names]) for f in frames]) if names else None,
         "aparam": np.concatenate([f.labels["aparam"] for f in frames]) if "aparam" in inputs else None,
     }
+
+
+def total_label(model: Any) -> Label:
+    """The label of frames for the output of a model."""
+    return Label(model.output.name, model.output.size)
+
+
+def atomic_label(model: Any) -> Label:
+    """The label of atoms for the output of a model; data may hold that of atoms with an output only."""
+    excluded = model.atom_exclude_types
+    selected = tuple(t for t in range(len(model.type_map)) if t not in excluded) if excluded else None
+    return Label(f"atom_{model.output.name}", model.output.size, atomic=True, selected=selected)

@@ -71,6 +71,7 @@ class NeighborSpec:
     split: bool = False  # blocks by type although sel limits all types together
     types_alone: bool = False
     marks_first: bool = False
+    closest: float = 0.0  # Å, pairs should be farther apart
 
     @property
     def in_blocks(self) -> bool:
@@ -283,7 +284,7 @@ def named_neighbors(coord: Floats, cell: Floats | None, types: Ints, spec: Neigh
         found = frame_neighbors(coord, cell, types, spec)
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
-    refuse_coincident(found, where)
+    refuse_close(found, spec, where)
     return found
 
 
@@ -297,12 +298,24 @@ def part_of(found: FrameNeighbors, start: int, stop: int) -> FrameNeighbors:
     )  # fmt: skip
 
 
-def refuse_coincident(found: FrameNeighbors, where: str) -> None:
-    """Raise DataError if two atoms are at the same place; ``where`` names the frame."""
-    if found.nearest > 0.0:
+def refuse_close(found: FrameNeighbors, spec: NeighborSpec, where: str) -> None:
+    """Raise DataError if two atoms are at the same place, or closer than the model can tell; ``where`` names the frame.
+
+    Pairs that do not see each other may be closer.
+    """
+    if found.nearest > spec.closest or not len(found.vectors):
         return
-    p = int(np.argmin(np.einsum("pc,pc->p", found.vectors, found.vectors)))
+    squares = np.einsum("pc,pc->p", found.vectors, found.vectors)
+    p = int(np.argmin(squares))
+    distance = float(np.sqrt(squares[p]))
+    if found.nearest > 0.0 and distance >= spec.closest:
+        return
     i, j = (int(found.atoms[row[p]]) for row in (found.center, found.neighbor))
+    if found.nearest > 0.0:
+        raise DataError(
+            f"Atoms {i} and {j} of {where} are {distance:.3g} Å apart, but the pair table of the model begins at "
+            f"{spec.closest:g} Å. Give a table that begins at shorter distances, or leave the structure out."
+        )
     raise DataError(f"Atoms {i} and {j} of {where} are at the same place. Remove one of them.")
 
 

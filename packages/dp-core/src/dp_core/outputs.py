@@ -1,12 +1,14 @@
 """From per-atom outputs to what a user asks for: totals, forces, virials.
 
-Everything follows from one derivative, g = ∂E/∂vectors. With d = r_j − r_i of a slot, the force on i gains +g and that
-on j gains −g; the virial −dE/dε is −Σ g ⊗ d (row: force component, column: coordinate), attributed to the neighbour.
-The Hessian is the same once more: with h = ∂(−F_ia)/∂vectors, its row (i, a) is minus the forces of h.
+Everything follows from one derivative, g = ∂E/∂vectors; of a vector such as the dipole, that of each component. With
+d = r_j − r_i of a slot, the force on i gains +g and that on j gains −g; the virial −dE/dε is −Σ g ⊗ d (row: force
+component, column: coordinate), attributed to the neighbour. The Hessian is the same once more: with
+h = ∂(−F_ia)/∂vectors, its row (i, a) is minus the forces of h.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,26 +24,59 @@ Gradient = Callable[[Callable[[Array], tuple[Array, Any]], Array], tuple[Any, Ar
 
 @dataclass(frozen=True)
 class OutputDef:
-    """One output of a model: its name, shape per atom, and what may be derived from it."""
+    """One output of a model: its name, shape per atom, and what may be derived from it.
+
+    The values are computed as (n, size) numbers, whatever the shape.
+    """
 
     name: str
     shape: tuple[int, ...]
+    kind: str
+    """What it is: energy, dipole, polar, dos, property, …; decides which losses and predictors fit."""
     reducible: bool
+    """Whether a frame has a value of its own, the sum over its atoms."""
     differentiable: bool
+    """Whether its derivative by the coordinates is computed with it."""
     unit: str
+    intensive: bool = False
+    """Whether the value of a frame is the mean instead of the sum."""
+    bias_by_type: bool = True
+    """Whether each type has a bias of its own."""
+
+    @property
+    def size(self) -> int:
+        """Numbers per atom."""
+        return math.prod(self.shape)
 
 
-def evaluate_atoms(
-    model: Callable[[Neighborhood], dict[str, Array]], table: Neighborhood, gradient: Gradient
-) -> dict[str, Array]:
-    """Per-atom outputs of a model and ``gradient`` = ∂(Σ energy)/∂vectors, (n, K, 3) in eV/Å."""
+ENERGY = OutputDef("energy", (), kind="energy", reducible=True, differentiable=True, unit="eV")
 
-    def total(vectors: Array) -> tuple[Array, dict[str, Array]]:
-        out = model(replace(table, vectors=vectors))
-        return namespace(out["energy"]).sum(out["energy"]), out
 
-    out, g = gradient(total, table.vectors)
-    result: dict[str, Array] = out | {"gradient": g}
+def evaluate_atoms(model: Any, table: Neighborhood, gradient: Gradient) -> dict[str, Array]:
+    """Per-atom outputs of a model and, if its output is differentiable, ``gradient`` = ∂(Σ output)/∂vectors.
+
+    It is (n, K, 3), in eV/Å for energies, and (n, K, size, 3) for an output of several components.
+    """
+    output: OutputDef = model.output
+    return evaluate_components(model, table, gradient) if output.differentiable else model(table)
+
+
+def evaluate_components(model: Any, table: Neighborhood, gradient: Gradient) -> dict[str, Array]:
+    """As ``evaluate_atoms``, with the gradient in any case; the model is evaluated once for each component."""
+    output: OutputDef = model.output
+
+    def of_component(c: int) -> tuple[dict[str, Array], Array]:
+        def total(vectors: Array) -> tuple[Array, dict[str, Array]]:
+            out = model(replace(table, vectors=vectors))
+            values = out[output.name] if output.size == 1 else out[output.name][:, c]
+            return namespace(values).sum(values), out
+
+        out, g = gradient(total, table.vectors)
+        return out, g
+
+    found = [of_component(c) for c in range(output.size)]
+    g = namespace(found[0][1]).stack([g for _, g in found], axis=2) if output.shape else found[0][1]
+    result: dict[str, Array] = found[0][0] | {"gradient": g}
     return result
 
 
@@ -54,7 +89,10 @@ def forces(g: Array, index: Array, nrows: Any) -> Array:
 
 
 def virials(g: Array, vectors: Array, frame: Array, nframes: Any) -> Array:
-    """Virial of each frame, eV: (nframes, 3, 3)."""
+    """Virial of each frame, eV: (nframes, 3, 3).
+
+    Gradients of c components side by side, (n, K, 3c), give (nframes, 3c, 3).
+    """
     xp = namespace(g, vectors)
     per_row = xp.matrix_transpose(g) @ vectors
     return -arrays.segment_sum(per_row, frame, nframes)
@@ -84,6 +122,15 @@ def reduce_energy(
     if atomic_virial:
         result["atom_virial"] = atomic_virials(g, table.vectors, table.index, nrows)
     return result
+
+
+def reduce_output(out: dict[str, Array], output: OutputDef, table: Neighborhood, nframes: Any) -> dict[str, Array]:
+    """The output of any model by plain names: ``atomic`` (n, size), ``total`` (nframes, size), and ``mask`` (n,)."""
+    total = arrays.segment_sum(out[output.name], table.frame, nframes)
+    if output.intensive:
+        count = arrays.segment_sum(out["mask"], table.frame, nframes)
+        total = total / namespace(count).maximum(count, namespace(count).ones_like(count))[:, None]
+    return {"atomic": out[output.name], "total": total, "mask": out["mask"]}
 
 
 def hessian(

@@ -1,4 +1,4 @@
-"""Energies, forces and virials of any number of atoms, in tables of bounded size.
+"""Energies, forces and virials of any number of atoms, or other outputs, in tables of bounded size.
 
 Small frames share a table; a big one is cut into parts, unless the model passes messages between rows. So the memory
 needed beside the results is that of one table and of the pairs of one frame.
@@ -16,7 +16,7 @@ import numpy as np
 
 from dp_core import outputs
 from dp_core.backend import Backend, Evaluator
-from dp_core.errors import NonFiniteError
+from dp_core.errors import ConfigError, NonFiniteError
 from dp_core.neighbors import (
     Batch,
     Floats,
@@ -28,9 +28,10 @@ from dp_core.neighbors import (
     frame_neighbors,
     frame_pairs,
     part_of,
-    refuse_coincident,
+    refuse_close,
     row_neighbors,
 )
+from dp_core.outputs import ENERGY, OutputDef
 
 
 class Structure(NamedTuple):
@@ -58,14 +59,58 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Results of some frames; the atoms of all frames are concatenated in the order given. Virtual atoms have zeros."""
+    """Results of some frames; the atoms of all frames are concatenated in the order given. Virtual atoms have zeros.
 
-    energy: Floats  # (frames,) eV
-    atom_energy: Floats  # (atoms,) eV
-    force: Floats  # (atoms, 3) eV/Å
-    virial: Floats  # (frames, 3, 3) eV, −dE/dε
-    atom_virial: Floats | None  # (atoms, 3, 3) eV, if asked for
+    S stands for the shape of the output: nothing for an energy, 3 for a dipole, 3, 3 for a polarizability. Where the
+    output is no energy, forces and virials are minus its derivatives; they are None if the output has none.
+    """
+
+    total: Floats  # (frames, S); energies in eV
+    atomic: Floats  # (atoms, S)
     natoms: Ints  # (frames,)
+    derivatives: Derivatives | None
+
+    @property
+    def energy(self) -> Floats:
+        """The output of each frame, (frames,) in eV for an energy."""
+        return self.total
+
+    @property
+    def atom_energy(self) -> Floats:
+        """The output of each atom, (atoms,) in eV for an energy."""
+        return self.atomic
+
+    @property
+    def force(self) -> Floats:
+        """−dE/dx, (atoms, S, 3) in eV/Å for an energy."""
+        return self._derivatives.force
+
+    @property
+    def virial(self) -> Floats:
+        """−dE/dε, (frames, S, 3, 3) in eV for an energy."""
+        return self._derivatives.virial
+
+    @property
+    def atom_virial(self) -> Floats | None:
+        """The part of each atom, (atoms, S, 3, 3), if asked for."""
+        return self._derivatives.atom_virial
+
+    @property
+    def _derivatives(self) -> Derivatives:
+        if self.derivatives is None:
+            raise ConfigError(
+                "The model predicts something without derivatives, so there are no forces and no virials."
+            )
+        return self.derivatives
+
+
+@dataclass(frozen=True)
+class Derivatives:
+    """Minus the derivatives of an output, see ``Prediction``."""
+
+    force: Floats
+    virial: Floats
+    atom_virial: Floats | None
 
 
 @dataclass(frozen=True)
@@ -146,7 +191,7 @@ def _tables(
             waiting, count = [], 0
         for start, stop in [(0, n)] if whole or n <= rows else _equal_parts(n, rows):
             found = neighbors_of(start, stop)
-            refuse_coincident(found, f"frame {k}")
+            refuse_close(found, spec, f"frame {k}")
             if stop - start == n:
                 waiting, count = [*waiting, found], count + n
             else:
@@ -162,42 +207,97 @@ def _equal_parts(n: int, rows: int) -> list[tuple[int, int]]:
 
 
 def predict(
-    evaluate: Evaluator, parts: Iterator[Part], natoms: Sequence[int], *, atomic_virial: bool = False
+    evaluate: Evaluator,
+    parts: Iterator[Part],
+    natoms: Sequence[int],
+    output: OutputDef = ENERGY,
+    *,
+    atomic_virial: bool = False,
 ) -> tuple[Prediction, Ints]:
     """Evaluate all parts of frames with ``natoms`` atoms each. Also returns the most neighbours found by slot block.
 
-    Raises NonFiniteError if an energy is no number.
+    Derivatives are there if the evaluator gives them. Raises NonFiniteError if an output or a derivative is no number.
     """
     nframes, total = len(natoms), int(sum(natoms))
-    atom_energy = np.zeros(total)
-    force = np.zeros((total, 3))
-    virial = np.zeros((nframes, 3, 3))
-    atom_virial = np.zeros((total, 3, 3)) if atomic_virial else None
+    atomic = np.zeros((total, output.size))
+    counted = np.zeros(total)
+    derivatives = None
     wanted = np.zeros(1, np.int64)
     for p in parts:
         table, owner = p.batch.table, p.batch.owner
         out = evaluate(table)
-        g = out["gradient"]
-        n, real = len(table.types), owner >= 0
-        atom_energy[p.atoms][owner[:n][real[:n]]] = out["energy"][real[:n], 0]
-        virial[p.frames] += outputs.virials(g, table.vectors, table.frame, len(virial[p.frames]))
-        on_rows = -_on_neighbors(g, table.index, len(owner))
-        on_rows[:n] += g.sum(axis=1)
-        # every atom has one row or ghost row at most, so that no sum is lost
-        force[p.atoms][owner[real]] += on_rows[real]
-        if atom_virial is not None:
-            products = g[..., :, None] * table.vectors[..., None, :]
-            atom_virial[p.atoms][owner[real]] -= _on_neighbors(products, table.index, len(owner))[real]
+        n = len(table.types)
+        rows = owner[:n] >= 0
+        atomic[p.atoms][owner[:n][rows]] = out[output.name][rows]
+        counted[p.atoms][owner[:n][rows]] = out["mask"][rows] if output.intensive else 1.0
+        if "gradient" in out:
+            derivatives = derivatives or _Sums(total, nframes, out["gradient"].shape[2:-1], atomic_virial)
+            derivatives.add(p, out["gradient"])
         wanted = np.maximum(wanted, p.wanted)
     frame = np.repeat(np.arange(nframes), natoms)
-    if not (np.isfinite(atom_energy).all() and np.isfinite(force).all()):
-        atom = int(np.flatnonzero(~(np.isfinite(atom_energy) & np.isfinite(force).all(axis=1)))[0])
+    _check_finite(atomic, derivatives, frame, natoms)
+    totals = np.stack([_sums(frame, column, nframes) for column in atomic.T], axis=1)
+    if output.intensive:
+        totals = totals / np.maximum(_sums(frame, counted, nframes), 1.0)[:, None]
+    shape = output.shape
+    result = Prediction(
+        totals.reshape(nframes, *shape), atomic.reshape(total, *shape), np.asarray(natoms, np.int64),
+        derivatives.shaped(shape) if derivatives else _no_derivatives(output, total, nframes, atomic_virial),
+    )  # fmt: skip
+    return result, wanted
+
+
+def _check_finite(atomic: Floats, derivatives: _Sums | None, frame: Ints, natoms: Sequence[int]) -> None:
+    finite = np.asarray(np.isfinite(atomic).all(axis=1))
+    if derivatives:
+        finite &= np.isfinite(derivatives.force.reshape(len(finite), -1)).all(axis=1)
+    if not finite.all():
+        atom = int(np.flatnonzero(~finite)[0])
         raise NonFiniteError(
             f"The model gives no finite energy or force for atom {atom - sum(natoms[: frame[atom]])} of frame "
             f"{frame[atom]}. Look at the distances of this frame, and at the parameters of the model with: dp show"
         )
-    energy = _sums(frame, atom_energy, nframes)
-    return Prediction(energy, atom_energy, force, virial, atom_virial, np.asarray(natoms, np.int64)), wanted
+
+
+class _Sums:
+    """Forces and virials added up over the parts. shape: () or (components,)."""
+
+    def __init__(self, total: int, nframes: int, shape: tuple[int, ...], atomic_virial: bool):
+        self.force = np.zeros((total, *shape, 3))
+        self.virial = np.zeros((nframes, *shape, 3, 3))
+        self.atom_virial = np.zeros((total, *shape, 3, 3)) if atomic_virial else None
+
+    def add(self, p: Part, g: Floats) -> None:
+        """Add a part with the gradient of its table, (n, K, *shape, 3)."""
+        table, owner = p.batch.table, p.batch.owner
+        n, real = len(table.types), owner >= 0
+        of_frames = self.virial[p.frames]
+        together = g.reshape(*g.shape[:2], int(np.prod(g.shape[2:])))
+        of_frames += outputs.virials(together, table.vectors, table.frame, len(of_frames)).reshape(of_frames.shape)
+        on_rows = -_on_neighbors(g, table.index, len(owner))
+        on_rows[:n] += g.sum(axis=1)
+        # every atom has one row or ghost row at most, so that no sum is lost
+        self.force[p.atoms][owner[real]] += on_rows[real]
+        if self.atom_virial is not None:
+            vectors = table.vectors if g.ndim == 3 else table.vectors[:, :, None]
+            products = g[..., :, None] * vectors[..., None, :]
+            self.atom_virial[p.atoms][owner[real]] -= _on_neighbors(products, table.index, len(owner))[real]
+
+    def shaped(self, shape: tuple[int, ...]) -> Derivatives:
+        """The sums, with the components in the shape of the output."""
+
+        def split(x: Floats, behind: int) -> Floats:
+            return x.reshape(len(x), *shape, *x.shape[x.ndim - behind :])
+
+        atomic = None if self.atom_virial is None else split(self.atom_virial, 2)
+        return Derivatives(split(self.force, 1), split(self.virial, 2), atomic)
+
+
+def _no_derivatives(output: OutputDef, total: int, nframes: int, atomic_virial: bool) -> Derivatives | None:
+    """Those of frames without atoms, where nothing was evaluated."""
+    if not output.differentiable:
+        return None
+    return _Sums(total, nframes, output.shape, atomic_virial).shaped(output.shape)
 
 
 def hessian(model: Any, structure: Structure, parameters: Parameters) -> Floats:

@@ -8,6 +8,7 @@ import numpy as np
 
 from dp_core.data.elements import COVALENT_RADII
 from dp_core.inputs import dim_chg_spin
+from dp_core.models.protocol import members
 from dp_core.neighbors import Floats, Ints, frame_neighbors
 from dp_core.prediction import Structure
 
@@ -53,7 +54,7 @@ def random_sample(model: Any, random: np.random.Generator, natoms: int, *, perio
             if spec.types_alone or (wanted <= spec.limits).all():
                 break
         density *= 0.9
-    fparam, aparam = _random_parameters(model.fitting, random, natoms)
+    fparam, aparam = _random_parameters(model, random, natoms)
     charge_spin = np.array([random.integers(-1, 2), random.integers(1, 4)], float) if dim_chg_spin(model) else None
     return Sample(coord, box if periodic else None, types, fparam, aparam, charge_spin)
 
@@ -92,11 +93,12 @@ def _place(random: np.random.Generator, box: Floats, reach: Floats, periodic: bo
     return placed
 
 
-def _random_parameters(fitting: Any, random: np.random.Generator, natoms: int) -> tuple[Floats | None, Floats | None]:
+def _random_parameters(model: Any, random: np.random.Generator, natoms: int) -> tuple[Floats | None, Floats | None]:
     """Frame and atomic parameters as the model has seen them in training."""
     fparam = aparam = None
-    if fitting.numb_fparam:
-        fparam = fitting.fparam_avg + random.normal(size=fitting.numb_fparam) / fitting.fparam_inv_std
-    if fitting.numb_aparam and not fitting.use_aparam_as_mask:
-        aparam = fitting.aparam_avg + random.normal(size=(natoms, fitting.numb_aparam)) / fitting.aparam_inv_std
+    for fitting in (member.model.fitting for member in members(model)):
+        if fitting.numb_fparam:
+            fparam = fitting.fparam_avg + random.normal(size=fitting.numb_fparam) / fitting.fparam_inv_std
+        if fitting.numb_aparam and not fitting.use_aparam_as_mask:
+            aparam = fitting.aparam_avg + random.normal(size=(natoms, fitting.numb_aparam)) / fitting.aparam_inv_std
     return fparam, aparam

@@ -1,4 +1,4 @@
-"""Tests that any potential must pass, for dp itself, for models of plugins, and for a model one has just trained.
+"""Tests that any model must pass, for dp itself, for models of plugins, and for a model one has just trained.
 
 >>> from dp_core.testing import check_model                              # doctest: +SKIP
 >>> print(check_model("water.dp"))                                       # doctest: +SKIP
@@ -23,10 +23,12 @@ import numpy as np
 from dp_core.backend import installed
 from dp_core.descriptors.protocol import parts_of
 from dp_core.errors import DpError
-from dp_core.inference import DeepPot
+from dp_core.inference import Predictor
 from dp_core.model_file import load_model, save_model
+from dp_core.models.protocol import members
 from dp_core.module import leaves, tree_map
 from dp_core.neighbors import Floats, build_batch, frame_neighbors
+from dp_core.predictors import DeepEval
 from dp_core.random_structures import Sample, cell_larger_than, random_sample
 
 __all__ = ["Check", "CheckReport", "ModelError", "check_model"]
@@ -88,20 +90,23 @@ class CheckReport:
 
 @dataclass(frozen=True)
 class _Result:
-    """What a model says of one sample."""
+    """What a model says of one sample: of the components of its output, one for an energy, and their derivatives.
 
-    energy: float
-    atom_energy: Floats
-    force: Floats
-    virial: Floats
-    atom_virial: Floats
+    The energy is always the sum over the atoms. Derivatives that the model does not give are zero.
+    """
+
+    energy: Floats  # (size,)
+    atom_energy: Floats  # (N, size)
+    force: Floats  # (N, size, 3)
+    virial: Floats  # (size, 3, 3)
+    atom_virial: Floats  # (N, size, 3, 3)
 
 
 @dataclass(frozen=True)
 class _Bench:
     """A model with its samples, and the sizes that errors are compared with."""
 
-    dp: DeepPot
+    dp: Predictor
     random: np.random.Generator
     single: bool  # networks in single precision
     bulk: Sample  # periodic, in a cell smaller than the cutoff
@@ -116,7 +121,7 @@ class _Bench:
         """Largest relative difference of energies, forces and virials."""
         n = len(a.force)
         return max(
-            abs(a.energy - b.energy) / (n * self.energy_scale),
+            _largest(a.energy - b.energy) / (n * self.energy_scale),
             _largest(a.atom_energy - b.atom_energy) / self.energy_scale,
             _largest(a.force - b.force) / self.force_scale,
             _largest(a.virial - b.virial) / (n * self.force_scale),
@@ -125,11 +130,11 @@ class _Bench:
 
 
 def check_model(
-    model: DeepPot | str | Path | Any, backend: str | None = "numpy", *, seed: int = 0, natoms: int = 9
+    model: Predictor | str | Path | Any, backend: str | None = "numpy", *, seed: int = 0, natoms: int = 9
 ) -> CheckReport:
-    """Check the physics and the consistency of a potential.
+    """Check the physics and the consistency of a potential, or of a model of dipoles, polarizabilities or others.
 
-    model: path of a model file, a model tree, or an open ``DeepPot``; backend: of the first two, see ``DeepPot``.
+    model: path of a model file, a model tree, or an open predictor; backend: of the first two, see ``DeepPot``.
     seed: of the random structures, each of about ``natoms`` atoms.
 
     Checked are: invariance under rotation, reflection, translation, permutation, choice of the cell; extensivity;
@@ -138,10 +143,13 @@ def check_model(
     parts of tables; saving and loading; precision; read-only inputs; agreement with every other installed backend,
     and with the array-API standard where array-api-strict is installed.
 
+    Dipoles turn like vectors and polarizabilities like matrices; each of their components is checked as an energy is.
+    Forces and virials are checked where the model gives derivatives.
+
     Atomic virials of models that pass messages are compared like all others. Raises DpError if the model cannot be
     opened; whatever else goes wrong is a failed check.
     """
-    dp = model if isinstance(model, DeepPot) else DeepPot(model, backend)
+    dp: Predictor = model if isinstance(model, Predictor) else DeepEval(model, backend)
     before = {path: leaf.copy() for path, leaf in leaves(dp.get_model()).items()}
     bench = _set_up(dp, np.random.default_rng(seed), natoms)
     exact, smooth, numeric = (1e-3, 1e-3, 5e-2) if bench.single else (1e-8, 1e-5, 1e-6)
@@ -155,8 +163,8 @@ def check_model(
         ("supercell", _supercell, exact),
         ("continuity at the cutoff", _cutoff, smooth),
         ("isolated atoms", _isolated, exact),
-        ("force = -dE/dx", _force, numeric),
-        ("virial = -dE/dstrain", _virial, numeric),
+        *([("force = -dE/dx", _force, numeric)] if dp.get_model().output.differentiable else []),
+        *([("virial = -dE/dstrain", _virial, numeric)] if dp.get_model().output.differentiable else []),
         ("sums of atomic quantities", _sums, exact),
         ("frames together = alone", _together, exact),
         ("tables in parts = whole", _parts, exact),
@@ -183,28 +191,36 @@ def _run(name: str, check: Callable[[_Bench], float], bench: _Bench, tolerance: 
         return Check(name, np.inf, tolerance, f"{type(error).__name__}: {error}")
 
 
-def _set_up(dp: DeepPot, random: np.random.Generator, natoms: int) -> _Bench:
+def _set_up(dp: Predictor, random: np.random.Generator, natoms: int) -> _Bench:
     bulk = random_sample(dp.get_model(), random, natoms, periodic=True)
     cluster = random_sample(dp.get_model(), random, natoms, periodic=False)
     alone = [_part_of(cluster, [k]) for k in range(natoms)]
     results = _evaluate(dp, [bulk, cluster])
     vacuum = np.array([r.energy for r in _evaluate(dp, alone)])
-    energies = np.abs(results[1].atom_energy - vacuum).max()
+    energies = np.abs(results[1].atom_energy - vacuum).max(initial=0.0)
     forces = max(_largest(r.force) for r in results)
     single = any(str(leaf.dtype).endswith("float32") for leaf in leaves(dp.get_model()).values())
     floor = 1e-6 * max(1e-3, float(np.abs(results[1].atom_energy).max()))
     return _Bench(dp, random, single, bulk, cluster, max(float(energies), floor), max(forces, floor))
 
 
-def _evaluate(dp: DeepPot, samples: Sequence[Sample]) -> list[_Result]:
+def _evaluate(dp: Predictor, samples: Sequence[Sample]) -> list[_Result]:
     p = dp.predict([s.structure for s in samples], **_parameters(samples), atomic_virial=True)
     ends = np.cumsum(p.natoms)
     atoms = [slice(end - n, end) for end, n in zip(ends, p.natoms, strict=True)]
-    assert p.atom_virial is not None
-    return [
-        _Result(float(p.energy[k]), p.atom_energy[a], p.force[a], p.virial[k], p.atom_virial[a])
-        for k, a in enumerate(atoms)
-    ]
+    output = dp.get_model().output
+    size, total = output.size, len(p.atomic)
+    atomic = p.atomic.reshape(total, size)
+    summed = np.stack([atomic[a].sum(axis=0) for a in atoms])
+    totals = summed if output.intensive else p.total.reshape(len(samples), size)
+    if p.derivatives is None:
+        force, virial, atom_virial = np.zeros((total, size, 3)), np.zeros((len(samples), size, 3, 3)), None
+    else:
+        force, virial, atom_virial = p.force, p.virial, p.atom_virial
+    force = force.reshape(total, size, 3)
+    virial = virial.reshape(len(samples), size, 3, 3)
+    of_atoms = np.zeros((total, size, 3, 3)) if atom_virial is None else atom_virial.reshape(total, size, 3, 3)
+    return [_Result(totals[k], atomic[a], force[a], virial[k], of_atoms[a]) for k, a in enumerate(atoms)]
 
 
 def _parameters(samples: Sequence[Sample]) -> dict[str, Any]:
@@ -227,10 +243,13 @@ def _part_of(sample: Sample, atoms: Sequence[int] | Any) -> Sample:
     return sample._replace(coord=sample.coord[atoms], types=sample.types[atoms], aparam=aparam)
 
 
-def _turned(result: _Result, q: Floats) -> _Result:
+def _turned(result: _Result, q: Floats, kind: str) -> _Result:
     """The result when everything is transformed by the orthogonal matrix q."""
-    virial = q @ result.virial @ q.T
-    return _Result(result.energy, result.atom_energy, result.force @ q.T, virial, q @ result.atom_virial @ q.T)
+    mixed = {"dipole": q, "polar": np.kron(q, q)}.get(kind, np.eye(len(result.energy)))
+    virial = np.einsum("ij,jab->iab", mixed, q @ result.virial @ q.T)
+    atom_virial = np.einsum("ij,njab->niab", mixed, q @ result.atom_virial @ q.T)
+    force = np.einsum("ij,nja->nia", mixed, result.force @ q.T)
+    return _Result(mixed @ result.energy, result.atom_energy @ mixed.T, force, virial, atom_virial)
 
 
 def _rotation(b: _Bench) -> float:
@@ -248,7 +267,7 @@ def _transformation(b: _Bench, determinant: float) -> float:
         matrix *= determinant * np.linalg.det(matrix)
         box = None if sample.box is None else sample.box @ matrix.T
         old, new = b(sample, sample._replace(coord=sample.coord @ matrix.T, box=box))
-        worst = max(worst, b.difference(_turned(old, matrix), new))
+        worst = max(worst, b.difference(_turned(old, matrix, b.dp.get_model().output.kind), new))
     return worst
 
 
@@ -287,14 +306,15 @@ def _supercell(b: _Bench) -> float:
     shift = np.repeat([[0.0], [1.0]], n, axis=0) * b.bulk.box[1]
     box = b.bulk.box * np.array([[1.0], [2.0], [1.0]])
     one, two = b(b.bulk, twice._replace(coord=twice.coord + shift, box=box))
-    atoms = (np.tile(one.atom_energy, 2), np.tile(one.force, (2, 1)))
-    expected = _Result(2 * one.energy, *atoms, 2 * one.virial, np.tile(one.atom_virial, (2, 1, 1)))
+    atoms = (np.tile(one.atom_energy, (2, 1)), np.tile(one.force, (2, 1, 1)))
+    expected = _Result(2 * one.energy, *atoms, 2 * one.virial, np.tile(one.atom_virial, (2, 1, 1, 1)))
     return b.difference(expected, two)
 
 
 def _cutoff(b: _Bench) -> float:
     """An atom crosses the cutoff of another that has a neighbour on the other side; or of a part, or of a shell."""
-    parts = {part.rcut for part in parts_of(b.dp.get_model().descriptor)}
+    found = members(b.dp.get_model())
+    parts = {part.rcut for member in found for part in parts_of(member.model.descriptor)}
     return max(_crossing(b, radius) for radius in {b.dp.get_rcut(), *(r for r, _ in b.dp.neighbor_spec.shells), *parts})
 
 
@@ -338,7 +358,7 @@ def _isolated(b: _Bench) -> float:
     return worst
 
 
-def _slope_error(b: _Bench, samples: Callable[[float], Sample], expected: float) -> float:
+def _slope_error(b: _Bench, samples: Callable[[float], Sample], expected: Floats) -> float:
     """|d energy / d parameter − expected| by central differences of fourth order.
 
     The better of two steps, because an activation with a kink (relu) has no derivative where one falls inside a step.
@@ -346,7 +366,7 @@ def _slope_error(b: _Bench, samples: Callable[[float], Sample], expected: float)
     errors = []
     for h in (2e-2, 5e-3) if b.single else (1e-3, 1e-5):
         e = [r.energy for r in b(*(samples(k * h) for k in (-2, -1, 1, 2)))]
-        errors.append(abs((e[0] - 8 * e[1] + 8 * e[2] - e[3]) / (12 * h) - expected))
+        errors.append(_largest((e[0] - 8 * e[1] + 8 * e[2] - e[3]) / (12 * h) - expected))
     return min(errors)
 
 
@@ -361,7 +381,7 @@ def _force(b: _Bench) -> float:
             def moved(t: float, s: Sample = sample, d: Floats = direction) -> Sample:
                 return s._replace(coord=s.coord + t * d)
 
-            worst = max(worst, _slope_error(b, moved, -result.force[atom, axis]) / b.force_scale)
+            worst = max(worst, _slope_error(b, moved, -result.force[atom, :, axis]) / b.force_scale)
     return worst
 
 
@@ -377,21 +397,22 @@ def _virial(b: _Bench) -> float:
                 deform = np.eye(3) + t * e
                 return s._replace(coord=s.coord @ deform, box=None if s.box is None else s.box @ deform)
 
-            error = _slope_error(b, strained, -result.virial[i, j])
+            error = _slope_error(b, strained, -result.virial[:, i, j])
             worst = max(worst, error / (len(sample.types) * b.force_scale))
     return worst
 
 
 def _sums(b: _Bench) -> float:
     worst = 0.0
+    invariant = b.dp.get_model().output.kind not in ("dipole", "polar")
     for r in b(b.bulk, b.cluster):
         n = len(r.force)
         worst = max(
             worst,
-            abs(r.atom_energy.sum() - r.energy) / (n * b.energy_scale),
+            _largest(r.atom_energy.sum(axis=0) - r.energy) / (n * b.energy_scale),
             _largest(r.force.sum(axis=0)) / (n * b.force_scale),
             _largest(r.atom_virial.sum(axis=0) - r.virial) / (n * b.force_scale),
-            _largest(r.virial - r.virial.T) / (n * b.force_scale),
+            _largest(r.virial - np.swapaxes(r.virial, 1, 2)) / (n * b.force_scale) if invariant else 0.0,
         )
     return worst
 
@@ -414,7 +435,7 @@ def _together(b: _Bench) -> float:
 
 
 def _parts(b: _Bench) -> float:
-    cut = DeepPot(b.dp.get_model(), b.dp.backend_name, auto_batch_size=2)
+    cut = Predictor(b.dp.get_model(), b.dp.backend_name, auto_batch_size=2)
     frames = [s for s in _frames(b) if len(s.types)]
     return max(b.difference(x, y) for x, y in zip(b(*frames), _evaluate(cut, frames), strict=True))
 
@@ -443,8 +464,9 @@ def _saved(b: _Bench, suffix: str) -> float:
         loaded = load_model(path)
     old, new = leaves(tree), leaves(loaded)
     wrong = [p for p in {*old, *new} if p not in old or p not in new or not _identical(old[p], new[p])]
-    before, after = (_evaluate(DeepPot(m, b.dp.backend_name), [b.bulk])[0] for m in (tree, loaded))
-    return len(wrong) + float(not _identical(before.force, after.force) or before.energy != after.energy)
+    before, after = (_evaluate(Predictor(m, b.dp.backend_name), [b.bulk])[0] for m in (tree, loaded))
+    same = all(_identical(x, y) for x, y in ((before.force, after.force), (before.energy, after.energy)))
+    return len(wrong) + float(not same)
 
 
 def _identical(a: Any, b: Any) -> bool:
@@ -453,7 +475,7 @@ def _identical(a: Any, b: Any) -> bool:
 
 def _precision(b: _Bench) -> float:
     """How many results have another precision than float64."""
-    results = [*b.dp.eval(**_arrays(b.bulk)), *vars(b(b.bulk)[0]).values()]
+    results = [*DeepEval(b.dp.get_model(), b.dp.backend_name).eval(**_arrays(b.bulk)), *vars(b(b.bulk)[0]).values()]
     return float(sum(np.asarray(x).dtype != np.float64 for x in results))
 
 
@@ -472,7 +494,7 @@ def _read_only(b: _Bench) -> float:
         x.flags.writeable = False
     sample = Sample(**given)
     b(sample)
-    b.dp.eval(**_arrays(sample))
+    DeepEval(b.dp.get_model(), b.dp.backend_name).eval(**_arrays(sample))
     before, after = leaves(b.bulk._asdict()), leaves(given)
     return float(sum(not np.array_equal(before[name], after[name]) for name in before))
 
@@ -480,7 +502,7 @@ def _read_only(b: _Bench) -> float:
 def _other_backend(name: str) -> Callable[[_Bench], float]:
     def check(b: _Bench) -> float:
         frames = [s for s in _frames(b) if len(s.types)]
-        other = _evaluate(DeepPot(b.dp.get_model(), name), frames)
+        other = _evaluate(Predictor(b.dp.get_model(), name), frames)
         return max(b.difference(x, y) for x, y in zip(b(*frames), other, strict=True))
 
     return check
@@ -498,6 +520,7 @@ def _array_api(b: _Bench) -> float:
     of_frames = [given[name] for name in ("fparam", "charge_spin") if name in given]
     fparam = np.concatenate(of_frames, axis=1) if of_frames else None
     table = build_batch(found, spec, fparam=fparam, aparam=given.get("aparam")).table
-    plain = model(table)["energy"]
-    strict = tree_map(array_api_strict.asarray, model)(tree_map(array_api_strict.asarray, table))["energy"]
+    name = model.output.name
+    plain = model(table)[name]
+    strict = tree_map(array_api_strict.asarray, model)(tree_map(array_api_strict.asarray, table))[name]
     return _largest(plain - np.asarray(strict)) / b.energy_scale

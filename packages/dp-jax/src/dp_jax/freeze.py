@@ -96,7 +96,8 @@ def load(path: Path) -> Evaluator:
         out = {name: np.asarray(x) for name, x in found.items()}
         if full is not table:
             out = {name: x[rows] for name, x in out.items()}
-            out["gradient"] = out["gradient"][:, slots]
+            if "gradient" in out:
+                out["gradient"] = out["gradient"][:, slots]
         return out
 
     return evaluate

@@ -122,7 +122,11 @@ def _tell(found: BiasChange) -> None:
 
     if not math.isnan(found.after):
         before = "" if math.isnan(found.before) else f" (before: {found.before:.6e})"
-        log.info(f"RMSE of energy per atom after linear regression is: {found.after:.6e} {found.unit}{before}.")
+        output = found.output
+        per_atom = "" if output.intensive else " per atom"
+        log.info(
+            f"RMSE of {output.name}{per_atom} after linear regression is: {found.after:.6e} {output.unit}{before}."
+        )
     log.info(f"Change output bias of {list(found.type_map)} from {found.old.ravel()} to {found.new.ravel()}.")
 
 

@@ -27,7 +27,7 @@ def command(
     from dp_core.testing import check_model
 
     start_logging(log_level, log_path)
-    with context.obj.potential(model) as potential:
+    with context.obj.predictor(model) as potential:
         report = check_model(potential, seed=seed, natoms=natoms)
     for one in report.checks:
         verdict, color = ("ok    ", "green") if one.passed else ("FAILED", "red")

@@ -11,7 +11,7 @@ from dp_cli.log import start_logging
 from dp_cli.options import LogLevel, LogPath, frozen_for, refuse
 
 if TYPE_CHECKING:
-    from dp_core import DeepPot
+    from dp_core.inference import Predictor
 
 log = logging.getLogger("deepmd.entrypoints.convert_backend")
 
@@ -41,13 +41,13 @@ def command(
     log.info(f"Saved {target}")
 
 
-def _opened(path: str) -> DeepPot:
+def _opened(path: str) -> Predictor:
     """The model on its own backend if that is installed, else on NumPy."""
-    from dp_core import DeepPot
     from dp_core.backend import installed
+    from dp_core.inference import Predictor
 
     own = frozen_for(path)
     if own is not None and own not in installed():
         log.info(f"{own} is not installed; {path} is read and evaluated without it.")
         own = "numpy"
-    return DeepPot(path, own or "numpy")
+    return Predictor(path, own or "numpy")

@@ -16,8 +16,8 @@ from dp_cli.systems import only_one, open_chosen
 if TYPE_CHECKING:
     import numpy as np
 
-    from dp_core import DeepPot
     from dp_core.data import System
+    from dp_core.inference import Predictor
 
 log = logging.getLogger("deepmd.entrypoints.eval_desc")
 
@@ -48,7 +48,7 @@ def command(
     start_logging(log_level, log_path)
     refuse_head(head)
     only_one(system=system, datafile=datafile)
-    with context.obj.potential(model) as potential:
+    with context.obj.predictor(model) as potential:
         systems = open_chosen(potential.get_type_map(), system, datafile)
         folder = _folder(output)
         taken: dict[str, int] = {}
@@ -75,7 +75,7 @@ def _folder(output: str) -> Path:
     return folder
 
 
-def _descriptors(potential: DeepPot, system: System, dtype: type | None) -> np.ndarray:
+def _descriptors(potential: Predictor, system: System, dtype: type | None) -> np.ndarray:
     import numpy as np
 
     from dp_core.inputs import eval_arguments, input_labels

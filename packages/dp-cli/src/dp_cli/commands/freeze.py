@@ -39,7 +39,7 @@ def command(
     with the checkpoint on sample structures.
     """
     from dp_cli.models import check_same, written_model
-    from dp_core import DeepPot
+    from dp_core.inference import Predictor
     from dp_core.training.checkpoint import find_checkpoint
 
     start_logging(log_level, log_path)
@@ -54,7 +54,7 @@ def command(
     source = find_checkpoint(checkpoint, state.backend)
     target = state.output_file(output, source)
     with (
-        DeepPot(source, "numpy") as potential,
+        Predictor(source, "numpy") as potential,
         written_model(potential.get_model(), target, option="file with -o") as written,
     ):
         check_same(potential, written, target)

@@ -59,13 +59,12 @@ def command(
 
 
 def _lines(predictor: Predictor, attribute: str) -> Iterator[str]:
-    script = predictor.get_model_def_script()
     if attribute == "type-map":
         yield f"The type_map is {predictor.get_type_map()}"
     elif attribute == "descriptor":
-        yield f"The descriptor parameter is {script.get('descriptor') or _plain(predictor, 'descriptor')}"
+        yield f"The descriptor parameter is {_settings(predictor, 'descriptor')}"
     elif attribute == "fitting-net":
-        yield f"The fitting_net parameter is {script.get('fitting_net') or _plain(predictor, 'fitting')}"
+        yield f"The fitting_net parameter is {_settings(predictor, 'fitting_net')}"
     elif attribute == "size":
         size = predictor.get_model_size()
         yield "Parameter counts:"
@@ -82,12 +81,21 @@ def _lines(predictor: Predictor, attribute: str) -> Iterator[str]:
         yield f"Model serialization tree:\n{describe(predictor.serialize())}"
 
 
-def _plain(predictor: Predictor, part: str) -> dict[str, Any]:
-    """The settings of a part of a model whose file does not hold its input."""
-    document = predictor.serialize()["model"].get(part, {})
+def _settings(predictor: Predictor, part: str) -> Any:
+    """The settings of a part of the model; of each of the models it is made of, a list, None for those without."""
+    script = predictor.get_model_def_script()
+    document = predictor.serialize()["model"]
+    if "descriptor" in script or "models" not in document:
+        return script.get(part) or _plain(document, part)
+    return [_plain(model, part) or None for model in document["models"]]
+
+
+def _plain(document: dict[str, Any], part: str) -> dict[str, Any]:
+    """The settings of a part of a model, from its document."""
+    found = document.get({"fitting_net": "fitting"}.get(part, part), {})
     return {
         key: value
-        for key, value in document.items()
+        for key, value in found.items()
         if not key.startswith("@") and not isinstance(value, dict) and not (isinstance(value, list) and _nested(value))
     }
 

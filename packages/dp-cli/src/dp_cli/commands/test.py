@@ -16,9 +16,9 @@ from dp_cli.systems import only_one, open_chosen
 if TYPE_CHECKING:
     from dp_cli.accuracy import Accuracy
     from dp_cli.details import Details
-    from dp_core import DeepPot
     from dp_core.data import System
     from dp_core.data.frame import Integers
+    from dp_core.inference import Predictor
 
 #: The name that programs cut the lines of a log file at.
 log = logging.getLogger("deepmd.entrypoints.test")
@@ -38,7 +38,7 @@ def command(
     detail_file: Annotated[
         str | None, typer.Option("-d", "--detail-file", help="Write labels and predictions to PREFIX.e.out and so on.")
     ] = None,
-    atomic: Annotated[bool, typer.Option("-a", "--atomic", help="Compare the energies of atoms, too.")] = False,
+    atomic: Annotated[bool, typer.Option("-a", "--atomic", help="Compare the values of atoms, too.")] = False,
     head: Head = None,
     log_level: LogLevel = "INFO",
     log_path: LogPath = None,
@@ -64,7 +64,7 @@ def command(
     if detail_file is not None:
         check_folder(f"{detail_file}.e.out", option="prefix with -d")
     with ExitStack() as stack:
-        potential = stack.enter_context(state.potential(model))
+        potential = stack.enter_context(state.predictor(model))
         systems = open_chosen(potential.get_type_map(), system, datafile, train_data, valid_data)
         details = Details(detail_file, stack.enter_context(Pending())) if detail_file is not None else None
         random = np.random.default_rng(rand_seed)
@@ -72,38 +72,39 @@ def command(
         for one in systems:
             order = random.permutation(one.nframes) if shuffle_test else np.arange(one.nframes)
             total.merge(_test_system(potential, one, order[: numb_test or None], details, atomic=atomic))
-        total.sums.pop("atomic energy", None)
         log.info("# ----------weighted average of errors----------- ")
         log.info(f"# number of systems : {len(systems)}")
-        for line in total.lines():
+        for line in total.lines(in_all=True):
             log.info(line)
         log.info("# ----------------------------------------------- ")
 
 
 def _test_system(
-    potential: DeepPot, system: System, order: Integers, details: Details | None, *, atomic: bool
+    potential: Predictor, system: System, order: Integers, details: Details | None, *, atomic: bool
 ) -> Accuracy:
     """Report on one system."""
-    from dp_cli.accuracy import Accuracy, compare
+    from dp_cli.accuracy import TENSORS, Accuracy, compare
     from dp_cli.predictions import predictions
 
     log.info("# ---------------output of dp test--------------- ")
     log.info(f"# testing system : {system.name}")
-    accuracy = Accuracy()
+    accuracy, output = Accuracy(), potential.get_model().output
     if details is not None:
         details.begin(system.name)
     with progress(f"Testing {system.name}") as show:
         for done, (frame, predicted) in enumerate(predictions(potential, system, order, atomic=atomic), start=1):
-            compare(frame, predicted, accuracy, atomic=atomic)
+            compare(frame, predicted, output, accuracy, atomic=atomic)
             if details is not None:
-                details.add(frame, predicted)
+                details.add(frame, predicted, output, atomic=atomic)
             show(done, len(order))
     log.info(f"# number of test data : {len(order)} ")
     for line in accuracy.lines():
         log.info(line)
     log.info("# ----------------------------------------------- ")
     if not accuracy.sums:
-        log.warning(f"{system.name} has no labels, so there is nothing to compare with.")
-    elif atomic and "atomic energy" not in accuracy.sums:
-        log.warning(f"{system.name} has no label atom_ener, so atomic energies are not compared.")
+        wanted = "" if output.kind == "energy" else f" {'atom_' if atomic else ''}{output.name}"
+        log.warning(f"{system.name} has no labels{wanted}, so there is nothing to compare with.")
+    elif atomic and output.kind not in TENSORS and f"atomic {output.kind}" not in accuracy.sums:
+        name = "atom_ener" if output.kind == "energy" else f"atom_{output.name}"
+        log.warning(f"{system.name} has no label {name}, so values of atoms are not compared.")
     return accuracy

@@ -17,7 +17,7 @@ import pydantic
 from dp_core import arrays
 from dp_core.arrays import namespace
 from dp_core.descriptors.dpa1 import DPA1
-from dp_core.descriptors.environment import environment_document, kept, nearest
+from dp_core.descriptors.environment import environment_document
 from dp_core.descriptors.mixed import (
     Mixed,
     MixedSettings,
@@ -40,6 +40,7 @@ from dp_core.nn.type_embedding import TypeEmbedding
 from dp_core.nn.updates import plain_layer
 from dp_core.schema.kinds import Activation, Precision, SeedSetting, check_types
 from dp_core.schema.section import Section, option, stored_section, with_numbers
+from dp_core.views import first_blocks, kept, nearest
 
 
 class RepinitSettings(Section):
@@ -261,7 +262,7 @@ class DPA2:
         xp = namespace(table.vectors)
         if len(table.slot_counts) > 1:
             blocks = self.shells.index(limits) + 1 if limits in self.shells else len(table.slot_counts)
-            table = _first_blocks(table, blocks)
+            table = first_blocks(table, blocks)
             keep = None
         else:
             keep = nearest(table, limits[1:])
@@ -394,21 +395,6 @@ class DPA2:
             trainable=data.get("trainable", True),
             type_map=None if data.get("type_map") is None else tuple(data["type_map"]),
         )
-
-
-def _first_blocks(table: Neighborhood, count: int) -> Neighborhood:
-    """The table with its first blocks of slots only."""
-
-    def cut(x: Array) -> Array:
-        return arrays.concat(arrays.split(x, table.slot_counts, axis=1)[:count], axis=1)
-
-    return replace(
-        table,
-        vectors=cut(table.vectors),
-        index=cut(table.index),
-        neighbor_types=cut(table.neighbor_types),
-        slot_counts=table.slot_counts[:count],
-    )
 
 
 def _embedding_fields(

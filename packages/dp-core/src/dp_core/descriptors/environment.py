@@ -120,29 +120,6 @@ def with_all_slots(table: Neighborhood, sel: Sequence[int]) -> Neighborhood:
     )
 
 
-def nearest(table: Neighborhood, limits: Sequence[int]) -> Array | None:
-    """The first slots of every block, as many as its limit: (1, K) bool; None if that is all."""
-    if all(isinstance(count, int) and count <= most for count, most in zip(table.slot_counts, limits, strict=True)):
-        return None
-    blocks = zip(table.slot_counts, limits, strict=True)
-    return arrays.concat([arrays.positions(count, like=table.vectors) < most for count, most in blocks])[None, :]
-
-
-def kept(table: Neighborhood, keep: Array) -> Neighborhood:
-    """The table with only some of its neighbours, the other slots empty. keep: (n, K) or (1, K) bool."""
-    xp = namespace(table.vectors, keep)
-
-    def filled(x: Array) -> Array:
-        return xp.where(xp.logical_or(keep, x < 0), x, xp.full_like(x, -1))  # what empty slots tell stays
-
-    return replace(
-        table,
-        vectors=xp.where(keep[..., None], table.vectors, xp.zeros_like(table.vectors)),
-        index=filled(table.index),
-        neighbor_types=filled(table.neighbor_types),
-    )
-
-
 def environment_document(rcut: float, rcut_smth: float, protection: float) -> dict[str, Any]:
     """The part ``env_mat`` of a document, which repeats what the descriptor says."""
     return {"rcut": rcut, "rcut_smth": rcut_smth, "protection": protection, "use_exp_switch": False}

@@ -10,13 +10,13 @@ import pydantic
 
 from dp_core import arrays, registry
 from dp_core.arrays import namespace
-from dp_core.descriptors.environment import kept, nearest
 from dp_core.descriptors.protocol import CountSel, map_parts, with_counted_sel
 from dp_core.errors import ConfigError
 from dp_core.format.versions import check_version
 from dp_core.module import Array, module, replace
 from dp_core.neighbors import Neighborhood
 from dp_core.schema.section import Section, Variant, option, wrong
+from dp_core.views import kept, merged, nearest
 
 #: The field is called list in input files, which hides the type in the class.
 Sections = list[Annotated[Any, Variant("descriptor")]]
@@ -136,7 +136,7 @@ class Hybrid:
 
     def __call__(self, table: Neighborhood) -> tuple[Array, Array | None]:
         """The descriptor (n, dim_out) and the equivariant part (n, dim_emb, 3), None if no descriptor has one."""
-        together = _merged(table) if self.split else table
+        together = merged(table) if self.split else table
         found = [child(self._seen(child, table if child.by_type else together)) for child in self.list]
         rotations = [rotation for _, rotation in found if rotation is not None]
         values = arrays.concat([value for value, _ in found], axis=-1)
@@ -198,25 +198,3 @@ class Hybrid:
         """The descriptor of a document."""
         data = check_version(data, "Descriptor", (1, 1))
         return cls(tuple(registry.lookup("descriptor", child["type"]).deserialize(child) for child in data["list"]))
-
-
-def _merged(table: Neighborhood) -> Neighborhood:
-    """A table with blocks by type as one with a single block, in which the nearest neighbour comes first."""
-    xp = namespace(table.vectors)
-    occupied = table.neighbor_types >= 0
-    squares = xp.sum(table.vectors * table.vectors, axis=-1)
-    order = xp.argsort(xp.where(occupied, squares, xp.full_like(squares, float("inf"))), axis=-1)
-    n, k = arrays.shape(order)
-    place = xp.reshape(arrays.positions(n * k, like=table.vectors), (n, k))[:, :1] + order
-
-    def sorted_slots(x: Array) -> Array:
-        return arrays.take(xp.reshape(x, (n * k, *arrays.shape(x)[2:])), place)
-
-    return replace(
-        table,
-        vectors=sorted_slots(table.vectors),
-        index=sorted_slots(table.index),
-        neighbor_types=sorted_slots(table.neighbor_types),
-        row_counts=(n,),
-        slot_counts=(k,),
-    )

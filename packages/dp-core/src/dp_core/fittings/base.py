@@ -131,6 +131,13 @@ class Fitting:
             y = y * arrays.take(arrays.constant(keep, like=y), types)[:, None]
         return y
 
+    def with_statistics(self, values: Array, bias: Array, std: Array, types: Array) -> Array:
+        """Outputs (n, size) of atoms of ``types`` (n,) with the bias and deviation, (ntypes, size), of each type.
+
+        This default adds the bias.
+        """
+        return values + arrays.take(bias, types)
+
     def last_hidden(self, descriptor: Array, table: Neighborhood) -> Array:
         """The values before the output layer: (n, dim_descrpt) -> (n, neuron[-1]), float64."""
         hidden = self._by_type(self.features(descriptor, table), table, lambda net, part: net.last_hidden(part))
@@ -202,7 +209,6 @@ class Fitting:
             "layer_name": None,
             "use_aparam_as_mask": self.use_aparam_as_mask,
             "spin": None,
-            "atom_ener": list(self.atom_ener),
         }
         return data | dict(self.foreign)
 

@@ -9,7 +9,7 @@ from dp_core.errors import ConfigError
 from dp_core.fittings.base import Fitting, FittingSettings, check_fitting, init_fitting
 from dp_core.module import Array, module
 from dp_core.neighbors import Neighborhood
-from dp_core.outputs import OutputDef
+from dp_core.outputs import ENERGY
 from dp_core.schema.section import option
 
 
@@ -30,7 +30,7 @@ class EnergyFitting(Fitting):
     """Energy of each atom: (n, dim_descrpt) -> (n, 1) eV."""
 
     Settings = EnergyFittingSettings
-    output = OutputDef("energy", (), reducible=True, differentiable=True, unit="eV")
+    output = ENERGY
 
     def __call__(self, descriptor: Array, rotation: Array | None, table: Neighborhood) -> dict[str, Array]:
         """The energy of each atom, by the name of the output."""
@@ -38,7 +38,13 @@ class EnergyFitting(Fitting):
 
     @classmethod
     def init(
-        cls, settings: EnergyFittingSettings, *, dim_descrpt: int, mixed_types: bool, type_map: Sequence[str]
+        cls,
+        settings: EnergyFittingSettings,
+        *,
+        dim_descrpt: int,
+        mixed_types: bool,
+        type_map: Sequence[str],
+        embedding_width: int | None = None,
     ) -> EnergyFitting:
         """A new fitting with random networks."""
         if settings.atom_ener and len(settings.atom_ener) != len(type_map):
@@ -56,7 +62,7 @@ class EnergyFitting(Fitting):
 
     def serialize(self) -> dict[str, Any]:
         """The document of the fitting."""
-        return self.common_document("ener", "energy", 4) | {"dim_out": 1}
+        return self.common_document("ener", "energy", 4) | {"dim_out": 1, "atom_ener": list(self.atom_ener)}
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> EnergyFitting:

@@ -15,7 +15,10 @@ __all__ = ["Loss"]
 
 
 class Loss(Protocol):
-    """What training needs to know of a loss. It is made by ``from_settings(settings, start_lr)``."""
+    """What training needs to know of a loss.
+
+    It is made by ``from_settings(settings, start_lr, output)``, which raises ConfigError for models of another output.
+    """
 
     def labels(self, model: Any) -> list[Label]:
         """The labels it compares with; those that a frame lacks are left out of the loss."""

@@ -15,8 +15,9 @@ from dp_core import arrays
 from dp_core.arrays import namespace
 from dp_core.data.frame import Label
 from dp_core.losses.energy_terms import TERMS
+from dp_core.losses.shared import check_kind, is_active, prefactors
 from dp_core.module import Array
-from dp_core.outputs import Gradient, evaluate_atoms, hessian, reduce_energy
+from dp_core.outputs import Gradient, OutputDef, evaluate_atoms, hessian, reduce_energy
 from dp_core.schema.section import Section, option, wrong
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class EnergySettings(Section):
 
     def is_active(self, term: str) -> bool:
         """Whether a term has a weight at any time."""
-        return bool(getattr(self, f"start_pref_{term}") or getattr(self, f"limit_pref_{term}"))
+        return is_active(self, term)
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,9 @@ class EnergyLoss:
     Settings = EnergySettings
 
     @classmethod
-    def from_settings(cls, settings: EnergySettings, start_lr: float) -> EnergyLoss:
-        """The loss of an input section."""
+    def from_settings(cls, settings: EnergySettings, start_lr: float, output: OutputDef) -> EnergyLoss:
+        """The loss of an input section. Raises ConfigError for models of something else."""
+        check_kind("ener", ("energy",), output)
         return cls(settings, start_lr)
 
     @property
@@ -110,11 +112,7 @@ class EnergyLoss:
 
     def prefactors(self, learning_rate: float) -> dict[str, float]:
         """The weight of each term at a learning rate."""
-        ratio = learning_rate / self.start_lr
-        ends = {
-            t: (getattr(self.settings, f"start_pref_{t}"), getattr(self.settings, f"limit_pref_{t}")) for t in TERMS
-        }
-        return {t: limit + (start - limit) * ratio for t, (start, limit) in ends.items() if t in self.terms}
+        return prefactors(self.settings, self.terms, learning_rate / self.start_lr)
 
     def labels(self, model: Any) -> list[Label]:
         """The labels of the terms in use. None is required: a frame without one does not count in its term."""

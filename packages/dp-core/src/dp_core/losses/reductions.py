@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dp_core import arrays
 from dp_core.arrays import namespace
 from dp_core.module import Array
+
+if TYPE_CHECKING:
+    from dp_core.training.batch import TrainingBatch
 
 
 def quotient(total: Array, count: Array) -> Array:
@@ -51,3 +56,23 @@ def length(x: Array) -> Array:
     nonzero = xp.sum(x * x, axis=-1) > 0
     norm = arrays.safe_norm(x, nonzero)
     return xp.where(nonzero, norm, xp.zeros_like(norm))[..., None]
+
+
+def smooth_absolute(error: Array, beta: float) -> Array:
+    """|error|, quadratic below beta: Huber's loss in units of beta."""
+    return huber(error, beta) / beta
+
+
+def mean_natoms(mask: Array, batch: TrainingBatch, found: Array) -> Array:
+    """The mean number of atoms that count, over the frames that have a label: (n,), (frames,) -> ()."""
+    count = arrays.segment_sum(mask, batch.table.frame, batch.nframes)
+    xp = namespace(count, found)
+    return quotient(xp.sum(count * found), xp.sum(found))
+
+
+def total_of(terms: Sequence[Array]) -> Array:
+    """The sum of one or more terms."""
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pydantic
@@ -13,44 +13,50 @@ from dp_core.arrays import namespace
 from dp_core.descriptors.protocol import mixed_types, neighbor_spec
 from dp_core.errors import ConfigError, nearest
 from dp_core.format.versions import check_version
+from dp_core.models.settings import ModelSettings
 from dp_core.module import Array, buffer, module, replace
 from dp_core.neighbors import Neighborhood, NeighborSpec
 from dp_core.nn.networks import Seed
 from dp_core.nn.type_embedding import TypeEmbeddingSettings
 from dp_core.outputs import OutputDef
 from dp_core.schema.kinds import check_types
-from dp_core.schema.section import Section, Variant, option, wrong
+from dp_core.schema.section import Variant, option, wrong
 from dp_core.type_map import renumbered, renumbered_pairs, rows_of_types
 
 
-class StandardSettings(Section):
+class StandardSettings(ModelSettings):
     """The model section of an input file."""
 
+    paths: ClassVar[tuple[str, ...]] = ("use_srtab",)
+
     type: Literal["standard"] = option("standard", "kind of model")
-    type_map: list[str] | None = option(None, "names of the elements, in the order of the types")
     descriptor: Annotated[Any, Variant("descriptor")] = option(..., "the descriptor section")
     fitting_net: Annotated[Any, Variant("fitting", "ener")] = option(..., "the fitting section")
     type_embedding: TypeEmbeddingSettings | None = option(
         None, "numbers that stand for a type, with which se_e2_a has one network instead of one for each type"
     )
-    data_stat_nbatch: int = option(10, "batches of each system used for statistics", gt=0)
-    data_stat_protect: float = option(0.01, "smallest standard deviation of frame and atomic parameters", gt=0)
-    data_bias_nsample: int = option(10, "batches of each system used when only the bias is fitted", gt=0)
-    pair_exclude_types: list[tuple[int, int]] = option([], "pairs of types without interaction")
-    atom_exclude_types: list[int] = option([], "types whose atoms contribute nothing")
-    preset_out_bias: dict[str, list[float | list[float] | None]] | None = option(
-        None, "fixed bias of each type, null to fit it", unit="eV"
+    use_srtab: str | None = option(
+        None, "pair table that replaces the network at short distances: distances in Å, energies in eV", min_length=1
     )
-    hessian_mode: bool = option(
-        False, "DeepPot.eval gives second derivatives too; set by itself where the loss has a weight for them"
-    )
-    info: dict[str, Any] = option({}, "free information kept with the model")
+    sw_rmin: float | None = option(None, "distance below which the table alone counts", unit="Å", ge=0)
+    sw_rmax: float | None = option(None, "distance above which the network alone counts", unit="Å", gt=0)
+    smin_alpha: float | None = option(None, "how sharply the nearest neighbour decides; unset: 0.1", unit="Å", gt=0)
 
     @pydantic.model_validator(mode="after")
-    def _lengths(self) -> StandardSettings:
-        if self.type_map is not None and (not self.type_map or len(set(self.type_map)) != len(self.type_map)):
-            raise ValueError(f"type_map is {self.type_map}; name each element once, or leave it out")
+    def _bridge(self) -> Self:
+        given = {"sw_rmin": self.sw_rmin, "sw_rmax": self.sw_rmax}
+        for name, value in given.items():
+            if (value is None) != (self.use_srtab is None):
+                need = "is required with use_srtab" if value is None else "has an effect only with use_srtab"
+                raise wrong(name, need)
+        if self.sw_rmin is not None and self.sw_rmax is not None and self.sw_rmin >= self.sw_rmax:
+            raise wrong("sw_rmin", f"is {self.sw_rmin:g} and must be smaller than sw_rmax, {self.sw_rmax:g}")
         return self
+
+    @property
+    def kind(self) -> str:
+        """The registered model that these settings are of."""
+        return "standard" if self.use_srtab is None else "zbl"
 
     @pydantic.model_validator(mode="after")
     def _typed(self) -> StandardSettings:
@@ -66,7 +72,7 @@ def _takes_type_embedding(descriptor: str) -> bool:
     return getattr(registry.lookup("descriptor", descriptor), "takes_type_embedding", False)
 
 
-def _check_preset(preset: dict[str, list[Any]] | None, output: str, type_map: Sequence[str]) -> None:
+def check_preset(preset: dict[str, list[Any]] | None, output: str, type_map: Sequence[str]) -> None:
     """Raise ConfigError where a bias is given that would belong to nothing."""
     for name, values in (preset or {}).items():
         if name != output:
@@ -125,6 +131,7 @@ class StandardModel:
     preset_out_bias: Any = None
     min_nbor_dist: float | None = None  # Å, shortest distance in the training data
     script: dict[str, Any] | None = None  # the model section of the input file
+    trainable: bool = True
 
     Settings = StandardSettings
 
@@ -138,7 +145,7 @@ class StandardModel:
         mask = arrays.take(arrays.constant(keep, like=self.out_bias), types)
         mask = xp.where(table.types >= 0, mask, xp.zeros_like(mask))
         name = self.output.name
-        biased = out[name] + arrays.take(self.out_bias[0, ...], types)
+        biased = self.fitting.with_statistics(out[name], self.out_bias[0, ...], self.out_std[0, ...], types)
         return out | {name: biased * mask[:, None], "mask": mask}
 
     @property
@@ -198,12 +205,13 @@ class StandardModel:
             dim_descrpt=descriptor.dim_out,
             mixed_types=mixed_types(descriptor),
             type_map=type_map,
+            embedding_width=descriptor.dim_emb,
         )
-        exclude = tuple(settings.atom_exclude_types)
+        exclude = tuple(sorted({*settings.atom_exclude_types, *fitting.exclude_types}))
         check_types("model/atom_exclude_types", exclude, type_map)
         check_types("model/pair_exclude_types", settings.pair_exclude_types, type_map)
-        _check_preset(settings.preset_out_bias, fitting.output.name, type_map)
-        size = max(1, int(np.prod(fitting.output.shape)))
+        check_preset(settings.preset_out_bias, fitting.output.name, type_map)
+        size = fitting.output.size
         return cls(
             descriptor=descriptor,
             fitting=replace(fitting, exclude_types=exclude),

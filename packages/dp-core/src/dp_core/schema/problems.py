@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
@@ -162,15 +163,17 @@ def _places(key: str) -> list[str]:
     """The sections that have a key, old names included; without the type where all types have it."""
     from dp_core.schema.input import Input  # the tree begins there
 
-    kinds: dict[str, list[str]] = {}
-    having: dict[str, list[str]] = {}
+    every: dict[str, set[str]] = {}
+    having: dict[str, set[str]] = {}
     for where, section in sections(Input):
-        head, _, rest = where.partition(" (")
-        kind, _, below = rest.partition(")")
-        kinds.setdefault(head + below, []).append(kind)
+        name = re.sub(r" \([^)]*\)", "", where)
+        kind = where.rpartition(" (")[2].rstrip(")") if where.endswith(")") else ""
+        every.setdefault(name, set()).add(kind)
         if key in section.model_fields or key in section.aliases():
-            having.setdefault(head + below, []).append(kind)
-    found = [name if kinds[name] == some else f"{name} ({', '.join(some)})" for name, some in having.items() if name]
+            having.setdefault(name, set()).add(kind)
+    found = [
+        name if every[name] == some else f"{name} ({', '.join(sorted(some))})" for name, some in having.items() if name
+    ]
     return [] if key == "type" else found
 
 

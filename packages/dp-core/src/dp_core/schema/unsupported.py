@@ -20,17 +20,13 @@ KEYS: dict[str, dict[str, tuple[Any, str]]] = {
     },
     "model": {
         "model_dict": (None, "multi-task training"),
-        "shared_dict": (None, "multi-task training"),
+        "shared_dict": ({}, "multi-task training"),
         "model_branch_alias": ([], "multi-task training"),
         "finetune_head": (None, "multi-task fine-tuning"),
-        "use_srtab": (None, "interpolation with a pair table"),
-        "smin_alpha": (None, "interpolation with a pair table"),
-        "sw_rmin": (None, "interpolation with a pair table"),
-        "sw_rmax": (None, "interpolation with a pair table"),
-        "srtab_add_bias": (True, "interpolation with a pair table"),
-        "bridging_method": ("None", "bridging to the ZBL potential"),
-        "bridging_r_inner": (0.5, "bridging to the ZBL potential"),
-        "bridging_r_outer": (0.8, "bridging to the ZBL potential"),
+        "srtab_add_bias": (True, "a pair table without the bias of the types"),
+        "bridging_method": ("None", "bridging to the ZBL potential, here a linear_ener with an inner_potential"),
+        "bridging_r_inner": (0.5, "bridging to the ZBL potential, here a linear_ener with an inner_potential"),
+        "bridging_r_outer": (0.8, "bridging to the ZBL potential, here a linear_ener with an inner_potential"),
         "modifier": (None, "data modifiers (DPLR)"),
         "spin": (None, "spin models"),
         "compress": (None, "compression from the input file"),
@@ -78,13 +74,13 @@ KEYS: dict[str, dict[str, tuple[Any, str]]] = {
 
 #: kind of section -> types that DeePMD-kit has
 TYPES: dict[str, tuple[str, ...]] = {
-    "model": ("dpa4", "DPA4", "SeZM", "sezm", "frozen", "pairtab", "pairwise_dprc", "linear_ener"),
+    "model": ("dpa4", "DPA4", "SeZM", "sezm", "pairwise_dprc"),
     "descriptor": (
         "dpa4c", "DPA4C", "dpa4", "DPA4", "SeZM", "sezm", "se_a_tpe", "se_a_ebd",
         "se_a_mask",
     ),
-    "fitting": ("dpa4_ener", "sezm_ener", "dos", "population", "property", "polar", "dipole"),
-    "loss": ("dens", "ener_spin", "dos", "population", "property", "tensor"),
+    "fitting": ("dpa4_ener", "sezm_ener"),
+    "loss": ("dens", "ener_spin"),
     "optimizer": ("LKF", "AdaMuon", "HybridMuon"),
 }  # fmt: skip
 

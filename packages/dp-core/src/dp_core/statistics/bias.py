@@ -11,9 +11,10 @@ import numpy as np
 from dp_core.backend import Evaluator
 from dp_core.data.frame import Frame, Label
 from dp_core.errors import ConfigError, DataError
-from dp_core.inputs import input_arrays
+from dp_core.inputs import atomic_label, input_arrays, total_label
 from dp_core.module import replace
 from dp_core.neighbors import build_batch, frame_neighbors, no_rounding
+from dp_core.outputs import OutputDef
 from dp_core.statistics.least_squares import BiasFit, BiasSums
 from dp_core.statistics.moments import Floats
 from dp_core.statistics.sample import Progress, silent
@@ -24,9 +25,10 @@ _TOGETHER = 1024
 
 @dataclass(frozen=True)
 class BiasChange:
-    """What a change of bias did: old and new (ntypes, size), and the error of the totals per atom before and after.
+    """What a change of bias did: old and new (ntypes, size), and the error of the totals before and after.
 
-    The errors are NaN where only atomic labels were used; ``before`` also where predictions play no part.
+    That of extensive outputs is per atom. The errors are NaN where only atomic labels were used; ``before`` also where
+    predictions play no part.
     """
 
     type_map: tuple[str, ...]
@@ -34,27 +36,29 @@ class BiasChange:
     new: Floats
     before: float
     after: float
-    unit: str
+    output: OutputDef
 
 
 def bias_labels(model: Any) -> list[Label]:
     """The labels that the bias is fitted to: the output of the model for frames, and for atoms."""
-    output = model.output
-    size = model.out_bias.shape[-1]
-    return [Label(output.name, size), Label(f"atom_{output.name}", size, atomic=True)]
+    return [total_label(model), atomic_label(model)]
 
 
 def new_sums(model: Any) -> BiasSums:
     """Empty sums for the bias of a model."""
     _, ntypes, size = model.out_bias.shape
-    return BiasSums(ntypes, size, model.atom_exclude_types)
+    output: OutputDef = model.output
+    return BiasSums(ntypes, size, model.atom_exclude_types, output.intensive, shared=not output.bias_by_type)
 
 
 def add_labels(sums: BiasSums, model: Any, frame: Frame, predicted: Floats | None = None) -> None:
     """Add the labels of a frame, less the predictions for its atoms (N, size) if there are any."""
     total, atomic = (frame.labels[label.key] if label.key in frame.found else None for label in bias_labels(model))
     if predicted is not None:
-        total = None if total is None else total - predicted.sum(axis=0)
+        whole = predicted.sum(axis=0)
+        if sums.intensive:
+            whole = whole / max(1, np.count_nonzero((frame.types >= 0) & ~np.isin(frame.types, sums.exclude)))
+        total = None if total is None else total - whole
         atomic = None if atomic is None else atomic - predicted
     sums.add(frame.types, total, atomic)
 
@@ -110,7 +114,7 @@ def change_bias(
     old = np.asarray(model.out_bias[0])
     new = old + fit.bias if mode == "change" else fit.bias
     before = sums.rmse() if mode == "change" else np.nan
-    return with_bias(model, new, fit.std), BiasChange(model.type_map, old, new, before, fit.rmse, model.output.unit)
+    return with_bias(model, new, fit.std), BiasChange(model.type_map, old, new, before, fit.rmse, model.output)
 
 
 def predictions(
@@ -154,7 +158,7 @@ def assign_bias(model: Any, values: Sequence[float]) -> tuple[Any, BiasChange]:
         )
     old, new = np.asarray(model.out_bias[0]), np.asarray(values, dtype=np.float64)[:, None]
     changed = replace(model, out_bias=new[None])
-    return changed, BiasChange(model.type_map, old, new, np.nan, np.nan, model.output.unit)
+    return changed, BiasChange(model.type_map, old, new, np.nan, np.nan, model.output)
 
 
 def fitted(sums: BiasSums, model: Any) -> BiasFit | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,12 +57,13 @@ def with_environment(descriptor: Any, sums: Floats) -> Any:
     return replace(descriptor, dstd=dstd) if descriptor.set_davg_zero else replace(descriptor, davg=davg, dstd=dstd)
 
 
-def environment_key(descriptor: Any, exclude: Iterable[tuple[int, int]]) -> str:
+def environment_key(descriptor: Any, exclude: Iterable[tuple[int, int]], types: Sequence[int] = ()) -> str:
     """The name under which a statistics file keeps the sums; equal for descriptors that see the same neighbours.
 
-    exclude: pairs of types that the model leaves out.
+    exclude: pairs of types that the model leaves out. types: what the descriptor calls each type of the data, if it has
+    other numbers for them.
     """
-    pairs = {"pair_exclude_types": sorted(exclude)}
+    pairs: dict[str, Any] = {"pair_exclude_types": sorted(exclude), "types": list(types)}
     if hasattr(descriptor, "moments"):
         identity, changes = dict(descriptor.identity), pairs
     else:

@@ -1,7 +1,7 @@
 """The constant of each type that explains the labels best, by least squares.
 
-The total of a frame is the sum of the constants of its atoms. Where the compositions leave them undetermined, the
-smallest ones are taken.
+The total of a frame is the sum of the constants of its atoms, or their mean if it is intensive. Where the compositions
+leave them undetermined, the smallest ones are taken.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ Counts = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class BiasFit:
-    """bias, std: (ntypes, size); rmse: the error of the totals that is left, per atom; NaN without totals."""
+    """bias, std: (ntypes, size); rmse: the error of the totals that is left; NaN without totals.
+
+    Errors of extensive totals are per atom.
+    """
 
     bias: Floats
     std: Floats
@@ -49,6 +52,8 @@ class BiasSums:
     ntypes: int
     size: int
     exclude: tuple[int, ...] = ()  # types that contribute nothing
+    intensive: bool = False
+    shared: bool = False  # one constant for all types: the mean of the totals, per atom if they are extensive
     _counts: list[Counts] = field(default_factory=list)
     _natoms: list[int] = field(default_factory=list)
     _totals: list[Floats] = field(default_factory=list)
@@ -86,18 +91,25 @@ class BiasSums:
         bias, std, rmse = np.zeros((self.ntypes, self.size)), np.ones((self.ntypes, self.size)), np.nan
         if self._totals:
             counts, totals = np.stack(self._counts), np.stack(self._totals)
+            natoms = np.maximum(np.array(self._natoms), 1)[:, None]
+            if self.intensive:
+                counts = counts / natoms
+            if self.shared:
+                each = totals if self.intensive else totals / natoms
+                bias[:], std[:] = each.mean(axis=0), each.std(axis=0)
+                return BiasFit(bias, std, self._rmse(totals - counts @ bias))
             bias = least_squares(counts, totals, rcond=rcond, fixed=fixed or {})
             residual = totals - counts @ bias
             std[:] = residual.std(axis=0)
-            rmse = self._per_atom(residual)
+            rmse = self._rmse(residual)
         count, mean, squares = np.moveaxis(self._atomic[seen], -1, 0)
         bias[seen], std[seen] = mean, np.sqrt(squares / count)
         return BiasFit(bias, std, rmse)
 
     def rmse(self) -> float:
-        """Root mean square of the totals per atom; NaN without any."""
-        return self._per_atom(np.stack(self._totals)) if self._totals else np.nan
+        """Root mean square of the totals, of extensive ones per atom; NaN without any."""
+        return self._rmse(np.stack(self._totals)) if self._totals else np.nan
 
-    def _per_atom(self, totals: Floats) -> float:
-        natoms = np.maximum(np.array(self._natoms), 1)[:, None]
+    def _rmse(self, totals: Floats) -> float:
+        natoms = 1.0 if self.intensive else np.maximum(np.array(self._natoms), 1)[:, None]
         return float(np.sqrt(np.mean((totals / natoms) ** 2)))

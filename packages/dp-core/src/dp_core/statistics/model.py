@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dp_core.data import Label, System
+from dp_core.data import Frame, Label, System
 from dp_core.data.elements import COVALENT_RADII
 from dp_core.descriptors.protocol import map_parts, neighbor_spec, parts_of
 from dp_core.errors import ConfigError, DataError
 from dp_core.inputs import input_labels
+from dp_core.models.protocol import Member, map_members, members
 from dp_core.module import replace
 from dp_core.neighbors import named_neighbors
 from dp_core.statistics import bias, parameters
@@ -43,20 +44,34 @@ class Statistics:
     def apply(self, model: Any, protection: float) -> Any:
         """The model with these statistics."""
 
-        def normalized(part: Any) -> Any:
-            return with_environment(part, self.environment[environment_key(part, model.pair_exclude_types)])
+        def measured(member: Member) -> Any:
+            if member.fixed:
+                return member.model
 
-        model = replace(model, descriptor=map_parts(model.descriptor, normalized))
+            def normalized(part: Any) -> Any:
+                return with_environment(part, self.environment[_key(member, part)])
+
+            fitting = member.model.fitting
+            for name, sums in self.parameters.items():
+                if parameters.width(fitting, name):
+                    fitting = parameters.with_parameters(fitting, name, sums, protection)
+            descriptor = map_parts(member.model.descriptor, normalized)
+            return replace(member.model, descriptor=descriptor, fitting=fitting)
+
+        model = map_members(model, measured)
         if self.bias is not None:
             model = bias.with_bias(model, self.bias.bias, self.bias.std)
-        for name, sums in self.parameters.items():
-            model = replace(model, fitting=parameters.with_parameters(model.fitting, name, sums, protection))
         return model if self.observed is None else with_observed_types(model, self.observed)
 
 
-def statistics_labels(model: Any) -> list[Label]:
-    """The labels and inputs that the statistics of a model are taken of."""
-    return [*bias.bias_labels(model), *input_labels(model)]
+def statistics_labels(model: Any, chosen: Sequence[str] | None = None) -> list[Label]:
+    """The labels and inputs that the statistics of a model are taken of.
+
+    Of the labels those chosen, unless none of them is; by default all.
+    """
+    labels = bias.bias_labels(model)
+    some = [label for label in labels if chosen and label.key in chosen]
+    return [*(some or labels), *input_labels(model)]
 
 
 def compute_statistics(
@@ -64,6 +79,7 @@ def compute_statistics(
     sample: Sample,
     *,
     protection: float = 0.01,
+    labels: Sequence[str] | None = None,
     stat_file: StatFile | None = None,
     mode: Literal["update", "read"] = "update",
     progress: Progress = silent,
@@ -71,7 +87,8 @@ def compute_statistics(
     """The model with statistics, and the error per atom that the fitted bias leaves (None if it was not fitted).
 
     sample: frames of the training data, all of them read only if ``stat_file`` lacks something. protection: the
-    smallest deviation of parameters. mode: "update" adds to the file what it lacks, "read" refuses to.
+    smallest deviation of parameters. labels: see ``statistics_labels``. mode: "update" adds to the file what it lacks,
+    "read" refuses to.
 
     Raises ConfigError for an incomplete file in mode "read", DataError for missing inputs or an empty sample.
     """
@@ -84,7 +101,7 @@ def compute_statistics(
                 f"stat_file {stat_file.path} lacks {', '.join(missing)} for the types {stat_file.group!r}, and "
                 'stat_file_mode is "read". Run once with "update".'
             )
-        found = _gather(model, sample, missing, progress)
+        found = _gather(model, sample, missing, statistics_labels(model, labels), progress)
         if stat_file:
             stat_file.write(_entries(model, found))
         rmse = found.bias.rmse if found.bias else None
@@ -92,13 +109,45 @@ def compute_statistics(
     return known.apply(model, protection), rmse
 
 
-def _parameter_names(model: Any) -> list[str]:
-    return [name for name in parameters.NAMES if parameters.width(model.fitting, name)]
+def _open_members(model: Any) -> list[Member]:
+    """The members that follow the data."""
+    return [member for member in members(model) if not member.fixed]
 
 
-def _parts(model: Any) -> dict[str, Any]:
-    """The parts of the descriptor that have statistics, by key; those of one key have the same."""
-    return {environment_key(part, model.pair_exclude_types): part for part in parts_of(model.descriptor)}
+def _parameter_names(model: Any) -> dict[str, int]:
+    """The kinds of parameters that need statistics, and how many numbers each has."""
+    fittings = [member.model.fitting for member in _open_members(model)]
+    widths = {name: max((parameters.width(f, name) for f in fittings), default=0) for name in parameters.NAMES}
+    return {name: width for name, width in widths.items() if width}
+
+
+def _key(member: Member, part: Any) -> str:
+    """Where the statistics of a part of the member's descriptor are kept."""
+    renamed = member.types != tuple(range(len(member.model.type_map)))
+    return environment_key(part, member.exclude, member.types if renamed else ())
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a descriptor that has statistics, and the types it knows."""
+
+    descriptor: Any
+    member: Member
+
+    def sums(self, frame: Frame, where: str) -> Floats:
+        """Those of a frame."""
+        types = np.array([*self.member.types, -1])[np.maximum(frame.types, -1)]
+        spec = neighbor_spec(self.descriptor, len(self.member.model.type_map), self.member.exclude)
+        return environment_sums(self.descriptor, named_neighbors(frame.coord, frame.box, types, spec, where))
+
+
+def _parts(model: Any) -> dict[str, _Part]:
+    """The parts of descriptors that have statistics, by key; those of one key have the same."""
+    return {
+        _key(member, part): _Part(part, member)
+        for member in _open_members(model)
+        for part in parts_of(member.model.descriptor)
+    }
 
 
 def _missing(model: Any, known: Statistics) -> list[str]:
@@ -118,23 +167,22 @@ def _joined(known: Statistics, found: Statistics) -> Statistics:
     )
 
 
-def _gather(model: Any, sample: Sample, missing: Sequence[str], progress: Progress) -> Statistics:
+def _gather(
+    model: Any, sample: Sample, missing: Sequence[str], labels: Sequence[Label], progress: Progress
+) -> Statistics:
     """The missing parts, from the data."""
     if not len(sample):
         raise DataError("There is no frame to take statistics of: every training system is empty.")
     found = Statistics(observed=observed_types(sample.systems) if "observed_type" in missing else None)
     names = [name for name in _parameter_names(model) if name in missing]
     parts = {key: part for key, part in _parts(model).items() if key in missing}
-    exclude = frozenset(model.pair_exclude_types)
     biased = bias.new_sums(model) if f"bias_atom_{model.output.name}" in missing else None
     if not (parts or biased or names):
         return found
-    for done, frame in enumerate(sample.frames(statistics_labels(model)), start=1):
+    for done, frame in enumerate(sample.frames(labels), start=1):
         where = sample.systems[frame.system].where(frame.index)
         for key, part in parts.items():
-            spec = neighbor_spec(part, len(model.type_map), exclude)
-            neighbors = named_neighbors(frame.coord, frame.box, frame.types, spec, where)
-            sums = environment_sums(part, neighbors)
+            sums = part.sums(frame, where)
             found.environment[key] = sums + found.environment.get(key, np.zeros_like(sums))
         if biased:
             bias.add_labels(biased, model, frame)
@@ -154,13 +202,13 @@ def _load(model: Any, file: StatFile) -> Statistics:
     name = model.output.name
     ntypes, size = len(model.type_map), model.out_bias.shape[-1]
     known = Statistics()
-    for key, descriptor in _parts(model).items():
-        sums = loaded_sums(descriptor, partial(_read_below, file, key))
+    for key, part in _parts(model).items():
+        sums = loaded_sums(part.descriptor, partial(_read_below, file, key))
         known.environment |= {} if sums is None else {key: sums}
-    for part in _parameter_names(model):
-        values = _read(file, part, (parameters.width(model.fitting, part), 3))
+    for kind, width in _parameter_names(model).items():
+        values = _read(file, kind, (width, 3))
         if values is not None:
-            known.parameters[part] = values
+            known.parameters[kind] = values
     observed = file.read("observed_type")
     known.observed = None if observed is None else tuple(name.decode() for name in observed.astype("S").tolist())
     if not file.interrupted:
@@ -218,7 +266,9 @@ def _entries(model: Any, found: Statistics) -> dict[str, np.ndarray]:
     entries: dict[str, np.ndarray] = {}
     for key, part in _parts(model).items():
         if key in found.environment:
-            entries |= {f"{key}/{name}": sums for name, sums in stored_sums(part, found.environment[key]).items()}
+            entries |= {
+                f"{key}/{name}": sums for name, sums in stored_sums(part.descriptor, found.environment[key]).items()
+            }
     if found.bias:
         name = model.output.name
         entries |= {f"bias_atom_{name}": found.bias.bias, f"std_atom_{name}": found.bias.std}

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from dp_core import registry
 from dp_core.backend import CHECKPOINTS, Backend, Optimizer
 from dp_core.data import Sampler, System, open_systems
-from dp_core.descriptors.protocol import with_counted_sel
 from dp_core.errors import ConfigError, DataError
 from dp_core.inputs import input_labels
 from dp_core.losses import Loss
+from dp_core.models.protocol import new_model, settings_with_counted_sel
 from dp_core.module import replace, tree_map
 from dp_core.schema import Input, Section
 from dp_core.schema.sections import DataSection, TrainingData
@@ -93,30 +92,32 @@ def sampler_of(systems: list[System], section: DataSection, seed: int) -> Sample
     )
 
 
-def init_model(settings: Section, type_map: Sequence[str]) -> Any:
-    """A model with random parameters and no statistics."""
-    kind = registry.lookup("model", settings.to_document()["type"])
-    model = kind.init(settings, type_map)
+def init_model(settings: Section, type_map: Sequence[str], folder: Path) -> Any:
+    """A model with random parameters and no statistics. folder: that of relative paths in the settings."""
+    model = new_model(settings, type_map, folder)
+    if tuple(model.type_map) != tuple(type_map):
+        raise ConfigError(
+            f"The model is of {' '.join(model.type_map)}, the training of {' '.join(type_map)}. Give model/type_map as "
+            "the model has it."
+        )
     return replace(model, script=settings.to_document())
 
 
-def count_neighbors(settings: Section, data: Data, *, skip: bool, reporter: Reporter) -> tuple[Section, float | None]:
-    """The model's settings with ``sel`` as numbers, and the shortest distance in the data in Å (None if skipped)."""
-    descriptor: Any = settings.descriptor  # type: ignore[attr-defined]
-    neighbors = None if skip else Neighbors(data, reporter)
+def count_neighbors(settings: Section, neighbors: Neighbors | None) -> Section:
+    """The model's settings with ``sel`` as numbers. neighbors: those of the training data; None if skipped."""
 
     def count(place: str, sel: Any, rcut: float, *, mixed: bool) -> Any:
         if neighbors:
-            return neighbors.sel(f"model/descriptor/{place}", sel, rcut, mixed)
+            return neighbors.sel(f"model/{place}", sel, rcut, mixed)
         if isinstance(sel, str):
             raise ConfigError(
-                f"model/descriptor/{place} is {sel!r}: the neighbours in the data are to be counted, which "
+                f"model/{place} is {sel!r}: the neighbours in the data are to be counted, which "
                 "--skip-neighbor-stat forbids. Give numbers for sel, or leave the option out."
             )
         return sel
 
-    counted = settings.model_copy(update={"descriptor": with_counted_sel(descriptor, count)})
-    return counted, neighbors.shortest(descriptor.rcut) if neighbors else None
+    counted: Section = settings_with_counted_sel(settings, count)
+    return counted
 
 
 class Neighbors:
@@ -198,8 +199,10 @@ def check_labels(data: Data, model: Any, loss: Loss, reporter: Reporter) -> None
         reporter.warning(f"{told}; what the loss compares with it counts nothing.")
 
 
-def measured(model: Any, settings: Input, data: Data, directory: Path, *, write: bool, reporter: Reporter) -> Any:
-    """The model with the statistics of the training data."""
+def measured(
+    model: Any, loss: Loss, settings: Input, data: Data, directory: Path, *, write: bool, reporter: Reporter
+) -> Any:
+    """The model with the statistics of the training data. The bias is fitted to the labels that the loss reads."""
     options = settings.training
     file = StatFile(directory / options.stat_file, data.type_map) if options.stat_file else None
     if not write and options.stat_file_mode == "update":
@@ -213,12 +216,14 @@ def measured(model: Any, settings: Input, data: Data, directory: Path, *, write:
         model,
         sample_frames(data.training, options.training_data.batch_size, nbatch),
         protection=settings.model.data_stat_protect,
+        labels=[label.key for label in loss.labels(model)],
         stat_file=file,
         mode=options.stat_file_mode,
         progress=progress,
     )
     if rmse is not None and np.isfinite(rmse):
-        reporter.notice(f"RMSE of {model.output.name} per atom after linear regression is: {rmse} {model.output.unit}")
+        per_atom = "" if model.output.intensive else " per atom"
+        reporter.notice(f"RMSE of {model.output.name}{per_atom} after linear regression is: {rmse} {model.output.unit}")
     return model
 
 
@@ -235,7 +240,8 @@ def changed_bias(model: Any, settings: Input, data: Data, backend: Backend, repo
         round_slots=backend.round_slots,
     )
     reporter.notice(f"Change output bias of {list(change.type_map)} from {change.old.ravel()} to {change.new.ravel()}.")
-    reporter.notice(f"RMSE per atom: {change.before:g} before, {change.after:g} {change.unit} after.")
+    unit = change.output.unit if change.output.intensive else f"{change.output.unit} per atom"
+    reporter.notice(f"RMSE: {change.before:g} before, {change.after:g} {unit} after.")
     return model
 
 

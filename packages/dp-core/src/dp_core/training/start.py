@@ -100,7 +100,6 @@ class _Start:
             self.reporter.notice(
                 f"start_lr is {schedule.start_lr:g}, scaled for {self.processes} processes (scale_by_worker)."
             )
-        loss = registry.lookup("loss", settings.loss.type).from_settings(settings.loss, schedule.start_lr)
         fields = setup.files_of(settings, self.folder, self.name, num_steps)
         check_writable(self._files(fields), make=self.write)
         if self.before:
@@ -108,7 +107,7 @@ class _Start:
                 self.reporter.notice(sentence)
             start, model_settings = self.before, parse_model(self.before.model.script)
         else:
-            model, model_settings = self._fresh(data)
+            model, model_settings = self._fresh(data, schedule.start_lr)
             progress = {"seed": self.seed, "data": data.summary()}
             start = Checkpoint(model, 0, progress=progress, settings=settings.to_document())
         start = replace(start, settings=settings.to_document())
@@ -117,6 +116,7 @@ class _Start:
                 "No parameter is left to train: trainable is false in the descriptor and in the fitting. "
                 "Set one of them to true."
             )
+        loss = self._loss(start.model, schedule.start_lr)
         timeline = Timeline(options.profiling)
         setup.check_labels(data, start.model, loss, self.reporter)
         sources = self._sources(data, sampler, start, loss, timeline)
@@ -130,15 +130,28 @@ class _Start:
         )  # fmt: skip
         return job, self._resolved(model_settings)
 
-    def _fresh(self, data: setup.Data) -> tuple[Any, Section]:
+    def _loss(self, model: Any, start_lr: float) -> Loss:
+        """The loss, which must be one for what the model predicts."""
+        section, validating = self.settings.loss, self.settings.validating
+        loss: Loss = registry.lookup("loss", section.type).from_settings(section, start_lr, model.output)
+        if model.output.kind != "energy" and (validating.full_validation or validating.ema_full_validation):
+            raise ConfigError(
+                f"validating/full_validation is for energy models; this one predicts {model.output.name!r}. "
+                "Leave it out."
+            )
+        return loss
+
+    def _fresh(self, data: setup.Data, start_lr: float) -> tuple[Any, Section]:
         """A model at step 0: random, or with the weights of a file; and its settings."""
         settings = with_seeds(self.settings.model, self.seed, "model")
-        settings, nearest = setup.count_neighbors(
-            settings, data, skip=self.begin.skip_neighbor_stat, reporter=self.reporter
-        )
-        model = replace_fields(setup.init_model(settings, data.type_map), min_nbor_dist=nearest)
+        neighbors = None if self.begin.skip_neighbor_stat else setup.Neighbors(data, self.reporter)
+        settings = setup.count_neighbors(settings, neighbors)
+        model = setup.init_model(settings, data.type_map, self.folder)
+        loss = self._loss(model, start_lr)  # before statistics, which may take long
+        if neighbors:
+            model = replace_fields(model, min_nbor_dist=neighbors.shortest(model.neighbor_spec.rcut))
         measured = partial(
-            setup.measured, settings=self.settings, data=data, directory=self.folder, write=self.write,
+            setup.measured, loss=loss, settings=self.settings, data=data, directory=self.folder, write=self.write,
             reporter=self.reporter,
         )  # fmt: skip
         if self.begin.weights is None:

@@ -14,6 +14,7 @@ from dp_core.backend import Backend
 from dp_core.errors import ConfigError
 from dp_core.format import dump_bytes, write_bytes
 from dp_core.inputs import input_arrays
+from dp_core.models.protocol import message_passing
 from dp_core.prediction import Parameters, known_tables, predict
 from dp_core.schema.sections import Validating
 from dp_core.training.checkpoint import Checkpoint, remove
@@ -63,7 +64,7 @@ def full_errors(model: Any, backend: Backend, frames: Iterable[Item]) -> dict[st
     parts. Raises NonFiniteError for a prediction that is no number.
     """
     sums = {what: _Sum() for what in UNITS}
-    evaluate, spec, whole = backend.evaluator(model), model.neighbor_spec, model.descriptor.message_passing
+    evaluate, spec, whole = backend.evaluator(model), model.neighbor_spec, message_passing(model)
     for frame, neighbors in frames:
         labels, parameters = frame.labels, Parameters(**input_arrays([frame]))
         parts = known_tables(neighbors, spec, backend, rows=backend.chunk_rows, whole=whole, parameters=parameters)

@@ -1,0 +1,49 @@
+"""What the sections of all models share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import pydantic
+
+from dp_core.schema.section import Section, option
+
+
+class ModelSettings(Section):
+    """Settings that every model has."""
+
+    paths: ClassVar[tuple[str, ...]] = ()  # the fields that name files
+
+    type_map: list[str] | None = option(None, "names of the elements, in the order of the types")
+    data_stat_nbatch: int = option(10, "batches of each system used for statistics", gt=0)
+    data_stat_protect: float = option(0.01, "smallest standard deviation of frame and atomic parameters", gt=0)
+    data_bias_nsample: int = option(10, "batches of each system used when only the bias is fitted", gt=0)
+    pair_exclude_types: list[tuple[int, int]] = option([], "pairs of types without interaction")
+    atom_exclude_types: list[int] = option([], "types whose atoms contribute nothing")
+    preset_out_bias: dict[str, list[float | list[float] | None]] | None = option(
+        None, "fixed bias of each type, null to fit it", unit="eV"
+    )
+    hessian_mode: bool = option(
+        False, "DeepPot.eval gives second derivatives too; set by itself where the loss has a weight for them"
+    )
+    info: dict[str, Any] = option({}, "free information kept with the model")
+
+    @pydantic.model_validator(mode="after")
+    def _names_once(self) -> Self:
+        if self.type_map is not None and (not self.type_map or len(set(self.type_map)) != len(self.type_map)):
+            raise ValueError(f"type_map is {self.type_map}; name each element once, or leave it out")
+        return self
+
+    def in_folder(self, folder: Path) -> Self:
+        """The settings with the paths of files below a folder; absolute ones stay."""
+        updates: dict[str, Any] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if name in self.paths and value is not None:
+                updates[name] = str(folder / value)
+            elif isinstance(value, ModelSettings):
+                updates[name] = value.in_folder(folder)
+            elif isinstance(value, list) and any(isinstance(v, ModelSettings) for v in value):
+                updates[name] = [v.in_folder(folder) for v in value]
+        return self.model_copy(update=updates) if updates else self
