@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dp_core import DeepPot, registry
+from dp_core import DeepPolar, DeepPot, registry
 from dp_core.errors import ConfigError
 from dp_core.model_file import load_model, model_document, model_from_document
 from dp_core.module import leaves, map_with_path, replace
@@ -21,11 +21,17 @@ REPFLOW = {
     "n_dim": 6, "e_dim": 4, "a_dim": 4, "nlayers": 1, "axis_neuron": 2, "e_rcut": 4.0, "e_rcut_smth": 3.0, "e_sel": 12,
     "a_rcut": 3.0, "a_rcut_smth": 2.0, "a_sel": 6,
 }  # fmt: skip
+REPINIT = {"rcut": 4.0, "rcut_smth": 1.0, "nsel": 12, "neuron": [2, 4], "axis_neuron": 2, "tebd_dim": 3}
+REPFORMER = {
+    "rcut": 3.0, "rcut_smth": 1.0, "nsel": 6, "nlayers": 1, "g1_dim": 6, "g2_dim": 4, "axis_neuron": 2,
+    "attn1_hidden": 3, "attn1_nhead": 2, "attn2_hidden": 3, "attn2_nhead": 2,
+}  # fmt: skip
 SECTIONS = {
     "dpa1": DPA1,
     "se_atten_v2": DPA1 | {"type": "se_atten_v2"},
     "se_e3_tebd": TEBD,
     "electrons": TEBD | {"use_econf_tebd": True},
+    "dpa2": {"type": "dpa2", "repinit": REPINIT, "repformer": REPFORMER, "exclude_types": [[0, 2]]},
     "dpa3": {"type": "dpa3", "repflow": REPFLOW, "exclude_types": [[1, 1]]},
     "hybrid": {"type": "hybrid", "list": [DPA1, TEBD]},
 }
@@ -81,6 +87,20 @@ def test_known_types_keep_their_energies(name):
     again = registry.lookup("model", "standard").init(parse_model(changed.script), NEW)
     assert {p: v.shape for p, v in leaves(again).items()} == {p: v.shape for p, v in leaves(changed).items()}
     assert again.descriptor.serialize().get("exclude_types") == changed.descriptor.serialize().get("exclude_types")
+
+
+def test_known_types_keep_their_polarizabilities():
+    fitting = {"type": "polar", "neuron": [4], "scale": [2.0, 3.0], "sel_type": [0, 2]}
+    model = made(DPA1, fitting_net=fitting)
+    model = replace(model, fitting=replace(model.fitting, constant_matrix=np.array([0.1, 0.2, 0.3])))
+    changed = model.change_type_map(NEW, seed=1)
+    coord, types = np.random.default_rng(3).uniform(0, 6, (1, 9, 3)), np.arange(9) % 3
+    expected = DeepPolar(model, "numpy").eval(coord, None, types)
+    found = DeepPolar(changed, "numpy").eval(coord, None, np.array([2, 3, 1])[types])
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert np.abs(expected).max() > 1e-6
+    assert changed.script["fitting_net"]["scale"] == [1.0, 3.0, 2.0, 1.0]
+    assert sorted(changed.script["fitting_net"]["sel_type"]) == [1, 2]
 
 
 def test_types_are_dropped_with_what_excludes_them():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import pydantic
@@ -13,10 +13,11 @@ from dp_core.arrays import namespace
 from dp_core.errors import ConfigError
 from dp_core.fittings.base import check_fitting
 from dp_core.fittings.tensor import TensorFitting, TensorFittingSettings, equivariant_width, init_tensor
-from dp_core.module import Array, buffer, module
+from dp_core.module import Array, buffer, module, replace
 from dp_core.neighbors import Neighborhood
 from dp_core.outputs import OutputDef
 from dp_core.schema.section import option
+from dp_core.type_map import rows_of_types
 
 
 class PolarFittingSettings(TensorFittingSettings):
@@ -75,6 +76,14 @@ class PolarFitting(TensorFitting):
             return values
         trace = bias[:, 0:1] + bias[:, 4:5] + bias[:, 8:9]
         return values + self._diagonal(arrays.take(trace / 3.0, types), types)
+
+    def change_type_map(self, type_map: Sequence[str], old: Sequence[str]) -> Self:
+        """The fitting for other types; new ones have the scale 1 and no diagonal."""
+        return replace(
+            super().change_type_map(type_map, old),
+            scale=rows_of_types(self.scale, old, type_map, 1.0),
+            constant_matrix=rows_of_types(self.constant_matrix, old, type_map, 0.0),
+        )
 
     def _diagonal(self, x: Array, types: Array) -> Array:
         """A number of each atom, in units of ``scale``, on the diagonal: (n, 1) -> (n, 9)."""

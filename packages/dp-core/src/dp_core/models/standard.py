@@ -109,10 +109,22 @@ def _script_of_types(script: dict[str, Any], old: Sequence[str], new: Sequence[s
         made["pair_exclude_types"] = [list(p) for p in renumbered_pairs(script["pair_exclude_types"], old, new)]
     if "preset_out_bias" in script:
         made["preset_out_bias"] = _preset_of_types(script["preset_out_bias"], old, new)
-    energies = script.get("fitting_net", {}).get("atom_ener")
-    if energies:
-        known = [energies[old.index(t)] if t in old else None for t in new]
-        made["fitting_net"] = script["fitting_net"] | {"atom_ener": known}
+    made["fitting_net"] = _fitting_section_of_types(script.get("fitting_net", {}), old, new)
+    return made
+
+
+def _fitting_section_of_types(section: dict[str, Any], old: Sequence[str], new: Sequence[str]) -> dict[str, Any]:
+    """The section of a fitting, whatever its kind, for other types."""
+    made = dict(section)
+    if energies := section.get("atom_ener"):
+        made["atom_ener"] = [energies[old.index(t)] if t in old else None for t in new]
+    selected, scale = section.get("sel_type"), section.get("scale")
+    chosen = list(range(len(old))) if selected is None else [selected] if isinstance(selected, int) else selected
+    if selected is not None:
+        made["sel_type"] = list(renumbered(chosen, old, new))
+    if isinstance(scale, list):
+        factors = dict(zip(old if len(scale) == len(old) else [old[t] for t in chosen], scale, strict=True))
+        made["scale"] = [factors.get(t, 1.0) for t in new]
     return made
 
 
