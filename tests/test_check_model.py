@@ -53,7 +53,7 @@ FEW = [
     "hybrid_sea_dpa1",
     "se_e3_tebd_strip",
     "dpa1_attn2_strip_smooth",
-    "dpa2_res_residual",
+    "dpa2_threebody",
     "dpa3_options",
 ]
 
