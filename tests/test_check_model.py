@@ -60,7 +60,7 @@ FEW = [
     "hybrid_sea_dpa1",
     "se_e3_tebd_strip",
     "dpa1_attn2_strip_smooth",
-    "dpa2_res_residual",
+    "dpa2_threebody",
     "dpa3_options",
     "zbl_dpa1",
     "dipole_sel",
