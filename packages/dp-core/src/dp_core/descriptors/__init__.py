@@ -5,7 +5,6 @@ What a descriptor offers, beside ``Settings``, ``init``, ``serialize`` and ``des
 ======================================  ==============================================================================
 ``__call__(table)``                     the descriptor (n, dim_out) and the equivariant part (n, dim_emb, 3), or None
 ``dim_out``                             its width
-``dim_emb``                             rows of the equivariant part; None without
 ``rcut``, ``sel``, ``by_type``          the neighbours in the table; ``by_type``: ``sel`` has a number for each type,
                                         and rows and slots come in blocks by type
 ``message_passing``                     whether ``table.index`` counts
@@ -17,6 +16,7 @@ What a descriptor offers, beside ``Settings``, ``init``, ``serialize`` and ``des
 Some say more; ``protocol`` has the answers for those that do not:
 
 ======================================  ==============================================================================
+``dim_emb``                             rows of the equivariant part, if there is one
 ``split``                               blocks by type although ``sel`` limits all types together
 ``types_alone``                         ``sel`` limits each type alone, and leaving out others is meant
 ``shells``, ``marks_first``             see ``NeighborSpec``

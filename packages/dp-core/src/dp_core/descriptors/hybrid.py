@@ -10,7 +10,7 @@ import pydantic
 
 from dp_core import arrays, registry
 from dp_core.arrays import namespace
-from dp_core.descriptors.protocol import CountSel, map_parts, with_counted_sel
+from dp_core.descriptors.protocol import CountSel, equivariant_rows, map_parts, with_counted_sel
 from dp_core.errors import ConfigError
 from dp_core.format.versions import check_version
 from dp_core.module import Array, module, replace
@@ -120,7 +120,7 @@ class Hybrid:
     @property
     def dim_emb(self) -> int | None:
         """Rows of the equivariant part; None without."""
-        widths = [child.dim_emb for child in self.list if child.dim_emb is not None]
+        widths = [rows for child in self.list if (rows := equivariant_rows(child)) is not None]
         return sum(widths) if widths else None
 
     @property

@@ -36,6 +36,11 @@ def neighbor_spec(descriptor: Any, ntypes: int, exclude: frozenset[tuple[int, in
     )
 
 
+def equivariant_rows(descriptor: Any) -> int | None:
+    """Rows of the equivariant part, None without one."""
+    return getattr(descriptor, "dim_emb", None)
+
+
 def mixed_types(descriptor: Any) -> bool:
     """Whether the descriptor tells the types apart by numbers, so that one fitting network serves all of them."""
     return bool(getattr(descriptor, "mixed_types", not descriptor.by_type))

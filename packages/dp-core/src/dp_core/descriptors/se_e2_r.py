@@ -32,7 +32,6 @@ class SeE2R(TwoBody):
     """The descriptor: Neighborhood with n rows -> (n, neuron[-1])."""
 
     Settings = SeE2RSettings
-    dim_emb = None  # no equivariant part
 
     @property
     def dim_out(self) -> int:

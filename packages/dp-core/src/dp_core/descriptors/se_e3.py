@@ -37,7 +37,6 @@ class SeE3(ByType):
     """
 
     Settings = SeE3Settings
-    dim_emb = None  # no equivariant part
 
     @property
     def dim_out(self) -> int:

@@ -35,7 +35,6 @@ class SeE3Tebd(Mixed):
     """The descriptor: Neighborhood with n rows -> (n, neuron[-1] + tebd_dim)."""
 
     Settings = SeE3TebdSettings
-    dim_emb = None  # no equivariant part
 
     @property
     def dim_out(self) -> int:

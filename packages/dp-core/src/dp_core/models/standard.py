@@ -10,7 +10,7 @@ import pydantic
 
 from dp_core import arrays, registry
 from dp_core.arrays import namespace
-from dp_core.descriptors.protocol import mixed_types, neighbor_spec
+from dp_core.descriptors.protocol import equivariant_rows, mixed_types, neighbor_spec
 from dp_core.errors import ConfigError, nearest
 from dp_core.format.versions import check_version
 from dp_core.models.settings import ModelSettings
@@ -217,7 +217,7 @@ class StandardModel:
             dim_descrpt=descriptor.dim_out,
             mixed_types=mixed_types(descriptor),
             type_map=type_map,
-            embedding_width=descriptor.dim_emb,
+            embedding_width=equivariant_rows(descriptor),
         )
         exclude = tuple(sorted({*settings.atom_exclude_types, *fitting.exclude_types}))
         check_types("model/atom_exclude_types", exclude, type_map)
