@@ -75,7 +75,7 @@ def test_stored_models(golden, backend, name):
     report.raise_for_failures()
     assert report.passed
     assert not report.skipped
-    assert len(report.checks) >= 20
+    assert len(report.checks) >= 19
 
 
 def test_a_discontinuity_of_the_format_is_found(golden):

@@ -34,7 +34,7 @@ METRICS = {
 }
 
 #: Detail file (after the prefix) -> what it compares.
-PARITY = {
+DETAILS = {
     "e_peratom": "energy (eV/atom)",
     "f": "force (eV/Å)",
     "v_peratom": "virial (eV/atom)",
@@ -102,7 +102,7 @@ def read_details(prefix: str) -> dict[str, Floats]:
     Raises DataError if there are none or they are damaged.
     """
     found = {}
-    for name in PARITY:
+    for name in DETAILS:
         path = Path(f"{prefix}.{name}.out")
         if not path.is_file():
             continue
@@ -118,9 +118,12 @@ def read_details(prefix: str) -> dict[str, Floats]:
 
 
 def draw_parity(pairs: Mapping[str, Floats], title: str) -> Figure:
-    """Predictions against labels, one panel a quantity, with the errors. pairs: as ``read_details`` gives them."""
+    """Predictions against labels, one panel a quantity, with the errors.
+
+    pairs: as ``read_details`` gives them; names of other quantities are shown as they are.
+    """
     known = {name: pair[:, np.isfinite(pair).all(axis=0)] for name, pair in pairs.items()}
-    shown = [name for name in PARITY if name in known and known[name].size]
+    shown = [name for name in known if known[name].size]
     if not shown:
         raise DataError(f"{title}: there are no labels to compare with.")
     figure, panels = _panels(len(shown))
@@ -132,10 +135,10 @@ def draw_parity(pairs: Mapping[str, Floats], title: str) -> Figure:
         else:
             panel.plot(data, predicted, ".", markersize=3)
         panel.plot(ends, ends, "k-", linewidth=0.7)
-        error = predicted - data
+        error, quantity = predicted - data, DETAILS.get(name, name)
         text = f"MAE {np.abs(error).mean():.3g}\nRMSE {np.sqrt(np.mean(error**2)):.3g}\n{len(data)} numbers"
         panel.text(0.04, 0.96, text, transform=panel.transAxes, va="top", fontsize="small")
-        panel.set(xlabel=f"label: {PARITY[name]}", ylabel=f"prediction: {PARITY[name]}", aspect="equal")
+        panel.set(xlabel=f"label: {quantity}", ylabel=f"prediction: {quantity}", aspect="equal")
         panel.set_adjustable("datalim")
     figure.suptitle(title, fontsize="medium")
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,9 @@ from dp_cli.screen import progress
 from dp_cli.systems import only_one, open_chosen
 
 if TYPE_CHECKING:
-    from dp_core.data.frame import Floats
+    from dp_cli.accuracy import Predicted
+    from dp_core.data.frame import Floats, Frame
+    from dp_core.outputs import OutputDef
 
 
 def command(
@@ -74,24 +77,39 @@ def _is_prefix(name: str) -> bool:
 
 
 def _compared(state: State, model: str, system: str | None, datafile: str | None) -> dict[str, Floats]:
-    """Labels and predictions of all frames, by the names of the detail files."""
+    """Labels and predictions of all frames, by the names of the detail files, or of the output of other models."""
     import numpy as np
 
     from dp_cli.predictions import predictions
 
-    pairs: dict[str, list[Floats]] = {"e_peratom": [], "f": [], "v_peratom": []}
-    with state.potential(model) as potential:
-        for one in open_chosen(potential.get_type_map(), system, datafile):
+    found: dict[str, list[Floats]] = {}
+    with state.predictor(model) as predictor:
+        output = predictor.get_model().output
+        for one in open_chosen(predictor.get_type_map(), system, datafile):
             with progress(f"Evaluating {one.name}") as show:
-                for done, (frame, out) in enumerate(
-                    predictions(potential, one, np.arange(one.nframes), atomic=False), start=1
-                ):
-                    real, labels = frame.types >= 0, frame.labels
-                    if "energy" in frame.found:
-                        pairs["e_peratom"].append(np.array([labels["energy"], [out.energy]]) / frame.natoms)
-                    if "force" in frame.found:
-                        pairs["f"].append(np.stack([labels["force"][real].ravel(), out.force[real].ravel()]))
-                    if "virial" in frame.found and frame.box is not None:
-                        pairs["v_peratom"].append(np.stack([labels["virial"], out.virial.ravel()]) / frame.natoms)
+                pairs = predictions(predictor, one, np.arange(one.nframes), atomic=False)
+                for done, (frame, predicted) in enumerate(pairs, start=1):
+                    for name, label, value in _pairs(frame, predicted, output):
+                        found.setdefault(name, []).append(np.stack([label.ravel(), value.ravel()]))
                     show(done, one.nframes)
-    return {name: np.concatenate(found, axis=1) for name, found in pairs.items() if found}
+    return {name: np.concatenate(parts, axis=1) for name, parts in found.items()}
+
+
+def _pairs(frame: Frame, predicted: Predicted, output: OutputDef) -> Iterator[tuple[str, Floats, Floats]]:
+    """The quantities that a frame has labels of: name, label and prediction."""
+    labels, real = frame.labels, frame.types >= 0
+    if output.kind != "energy":
+        if output.name in frame.found:
+            yield output.name, labels[output.name], predicted.total
+        if f"atom_{output.name}" in frame.found:
+            chosen = predicted.selected
+            yield f"atom_{output.name}", labels[f"atom_{output.name}"][chosen], predicted.atomic[chosen]
+        return
+    assert predicted.force is not None
+    assert predicted.virial is not None
+    if "energy" in frame.found:
+        yield "e_peratom", labels["energy"] / frame.natoms, predicted.total / frame.natoms
+    if "force" in frame.found:
+        yield "f", labels["force"][real], predicted.force[real]
+    if "virial" in frame.found and frame.box is not None:
+        yield "v_peratom", labels["virial"] / frame.natoms, predicted.virial / frame.natoms

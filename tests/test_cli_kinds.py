@@ -1,0 +1,110 @@
+"""``dp test``, ``dp plot`` and the rest for models of other outputs than the energy."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dp_cli.main import main
+from dp_core.data import write_npy_system
+from dp_core.data.frame import Frame
+from dp_core.model_file import load_model
+
+GOLDEN = Path(__file__).parent / "golden"
+OFF = 0.25  # every label is off by so much
+
+#: stored model -> name of the total and of the values of atoms in its results
+CASES = {
+    "dipole": ("global_dipole", "atom_dipole"),
+    "polar_full": ("global_polar", "atom_polar"),
+    "dos": ("dos", "atom_dos"),
+    "property_intensive": ("gap", "atom_gap"),
+}
+
+
+@pytest.fixture
+def system(request, tmp_path, monkeypatch):
+    """The case of a stored model, with its frames and results in ``data``."""
+    name = request.param
+    model = load_model(GOLDEN / f"{name}.dp")
+    output = model.output
+    with np.load(GOLDEN / f"{name}.npz") as case:
+        stored = dict(case)
+    natoms = len(stored["atype"])
+    total, atoms = (stored[key] for key in CASES[name])
+    frames = []
+    for k, coord in enumerate(stored["coord"]):
+        labels = {
+            output.name: total[k].reshape(-1) + OFF,
+            f"atom_{output.name}": atoms[k].reshape(natoms, -1) - OFF,
+        }
+        labels |= {"fparam": stored["fparam"][k]} if "fparam" in stored else {}
+        cell = stored["box"][k].reshape(3, 3)
+        frames.append(
+            Frame(
+                system=0, index=k, coord=coord, box=cell, types=stored["atype"], labels=labels, found=frozenset(labels)
+            )
+        )
+    write_npy_system(tmp_path / "data", frames, model.type_map)
+    monkeypatch.chdir(tmp_path)
+    return name, output, natoms
+
+
+def errors(caplog, *arguments):
+    """The errors that a command reports, by the text before them."""
+    caplog.clear()
+    assert main([str(a) for a in arguments]) == 0
+    found = (re.fullmatch(r"([A-Z].*?) *: (\d\.\d+e[+-]\d+)( .*)?", record.message) for record in caplog.records)
+    return {line[1]: float(line[2]) for line in found if line}
+
+
+every_system = pytest.mark.parametrize("system", CASES, indirect=True)
+
+
+@every_system
+def test_errors_of_totals_and_of_atoms(system, caplog):
+    name, output, natoms = system
+    model = GOLDEN / f"{name}.dp"
+    totals = errors(caplog, "test", "-m", model, "-s", "data")
+    atoms = errors(caplog, "test", "-m", model, "-s", "data", "-a")
+    if output.kind in ("dipole", "polar"):
+        label = {"dipole": "Dipole", "polar": "Polarizability"}[output.kind]
+        expected = {"": OFF, "/sqrtN": OFF / np.sqrt(natoms), "/N": OFF / natoms}
+        assert totals == {f"{label}  RMSE{per}": pytest.approx(value, rel=1e-5) for per, value in expected.items()}
+        assert atoms == {f"{label}  RMSE": pytest.approx(OFF, rel=1e-5)}
+        return
+    label = {"dos": "DOS", "property": "PROPERTY"}[output.kind]
+    for measure in ("MAE", "RMSE"):
+        assert totals[f"{label} {measure}"] == pytest.approx(OFF, rel=1e-5)
+        assert atoms[f"Atomic {label} {measure}"] == pytest.approx(OFF, rel=1e-5)
+    assert not any("Atomic" in key for key in totals)
+
+
+@every_system
+def test_detail_files_and_plots(system):
+    name, output, _ = system
+    model = str(GOLDEN / f"{name}.dp")
+    assert main(["test", "-m", model, "-s", "data", "-d", "details"]) == 0
+    files = {"dos": "details.dos.out.0", "property": "details.property.out.0"}
+    table = np.loadtxt(files.get(output.kind, "details.out"), ndmin=2)
+    half = table.shape[1] // 2
+    np.testing.assert_allclose(table[:, :half] - table[:, half:], OFF, rtol=1e-9)
+    assert main(["plot", "-m", model, "-s", "data", "-o", "parity.svg"]) == 0
+    assert Path("parity.svg").read_text().startswith("<?xml")
+
+
+@every_system
+def test_descriptors_and_content(system, capsys):
+    name, output, _ = system
+    model = str(GOLDEN / f"{name}.dp")
+    assert main(["eval-desc", "-m", model, "-s", "data", "-o", "."]) == 0
+    (written,) = Path().glob("*.npy")
+    with np.load(GOLDEN / f"{name}.npz") as case:
+        np.testing.assert_allclose(np.load(written), case["descriptor"], rtol=1e-9, atol=1e-12)
+    capsys.readouterr()
+    assert main(["show", model, "fitting-net"]) == 0
+    shown = capsys.readouterr()
+    assert output.kind in shown.out + shown.err
