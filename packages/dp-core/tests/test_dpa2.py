@@ -1,5 +1,7 @@
 """dpa2 against numbers of another implementation, in two domains, in a hybrid, trained, and what is refused."""
 
+import copy
+
 import array_api_strict
 import numpy as np
 import pytest
@@ -177,6 +179,17 @@ def test_statistics_that_differ_between_slots():
     assert not np.allclose(values_of(read)[0], values_of(descriptor)[0])
 
 
+def test_a_mean_direction_is_evaluated_slot_by_slot():
+    """No statistics give one, but a document may have it; then empty slots count in the three-body part."""
+    descriptor = made(EVERYTHING)
+    davg = descriptor.three_body.davg.copy()
+    davg[..., 1] = 0.3
+    part = replace(descriptor.three_body, davg=davg)
+    dense = replace(descriptor, three_body=replace(part, by_slot=True))
+    read = DPA2.deserialize(replace(descriptor, three_body=part).serialize())
+    np.testing.assert_allclose(values_of(read)[0], values_of(dense)[0], rtol=1e-12)
+
+
 @pytest.mark.parametrize("changes", [({}, {}), (EVERYTHING[0], EVERYTHING[1]), ({}, {"g1_out_conv": False})])
 def test_two_domains(two_domains, changes):
     """Energies and forces of a frame cut in two equal those of the whole."""
@@ -282,6 +295,67 @@ def test_other_types():
 def test_contradictions(repinit, repformer, message):
     with pytest.raises(ConfigError, match=message):
         model_of(repinit, repformer)
+
+
+def damaged(part, key, value=None):
+    """The document with everything, where a part in ``part`` (a path) is missing or another."""
+    document = copy.deepcopy(made(EVERYTHING).serialize())
+    place = document
+    for step in part:
+        place = place[step]
+    if value is None:
+        del place[key]
+    else:
+        place[key] = value(place[key])
+    return document
+
+
+LAYERS = ("repformers_variable", "repformer_layers")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "loc_attn", "attn2g_map", "attn2_mh_apply", "attn2_lm", "attn2_ev_apply", "proj_g1g2", "proj_g1g1g2",
+        "linear2", "g1_self_mlp",
+    ],
+)  # fmt: skip
+def test_a_layer_without_a_part(key):
+    with pytest.raises(FormatError, match=f"RepformerLayer of the model contradicts its settings in {key}; the file"):
+        DPA2.deserialize(damaged((*LAYERS, 0), key))
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "message"),
+    [
+        ((*LAYERS, 0), "@variables", None, "has 0 weights of updates in g1_residual, and needs 4"),
+        (
+            (*LAYERS, 0, "@variables"),
+            "g1_residual",
+            lambda x: x[1:],
+            "3 weights of updates in g1_residual, and needs 4",
+        ),
+        ((*LAYERS, 0, "@variables"), "h2_residual", lambda x: [], "0 weights of updates in h2_residual, and needs 1"),
+        ((*LAYERS, 0), "update_g1_has_grrg", lambda x: False, "contradicts its settings in update_g1_has_grrg"),
+        ((*LAYERS, 1), "update_chnnl_2", lambda x: True, "contradicts its settings in update_chnnl_2"),
+        (LAYERS[:1], LAYERS[1], lambda x: x[:1], "The repformer of the model has 1 layers, not 2"),
+        (LAYERS[:1], LAYERS[1], lambda x: [x[0], *x], "The repformer of the model has 3 layers, not 2"),
+        ((LAYERS[0], "@variables"), "davg", lambda x: x[:, :3], r"davg of .* shape \(2, 3, 4\), not \(types, 6, 4\)"),
+        ((LAYERS[0], "@variables"), "dstd", lambda x: x[:, :3], r"dstd of .* shape \(2, 3, 4\), not \(types, 6, 4\)"),
+        ((), "tebd_transform", None, "has no tebd_transform, against its settings"),
+        ((), "add_tebd_to_repinit_out", lambda x: False, "has a tebd_transform, against its settings"),
+        ((), "repinit_three_body_variable", None, "has no repinit_three_body_variable, against its settings"),
+    ],
+)
+def test_incomplete_documents(part, key, value, message):
+    with pytest.raises(FormatError, match=message):
+        DPA2.deserialize(damaged(part, key, value))
+
+
+def test_weights_of_updates_may_be_left_over():
+    document = damaged((*LAYERS, 1, "@variables"), "g2_residual", lambda x: [np.ones(3)])
+    found, expected = (values_of(DPA2.deserialize(x))[0] for x in (document, made(EVERYTHING).serialize()))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_other_errors():

@@ -246,6 +246,15 @@ def test_unknown_options_of_a_document():
         DPA3.deserialize(document)
 
 
+@pytest.mark.parametrize(("key", "needed"), [("n_residual", 4), ("e_residual", 2), ("a_residual", 1)])
+def test_missing_weights_of_updates(key, needed):
+    document = model_of({"n_multi_edge_message": 2}).descriptor.serialize()
+    stored = document["repflow_variable"]["repflow_layers"][0]["@variables"]
+    stored[key] = stored[key][1:]
+    with pytest.raises(FormatError, match=f"{needed - 1} weights of updates in {key}, and needs {needed}; the file"):
+        DPA3.deserialize(document)
+
+
 def test_other_contradictions():
     with pytest.raises(ConfigError, match="default_chg_spin is given, but add_chg_spin_ebd is false"):
         model_of({}, default_chg_spin=[0, 1])

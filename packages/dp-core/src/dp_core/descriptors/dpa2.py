@@ -30,7 +30,7 @@ from dp_core.descriptors.mixed import (
 from dp_core.descriptors.protocol import CountSel
 from dp_core.descriptors.repformer import Repformer, RepformerSettings
 from dp_core.descriptors.se_e3_tebd import SeE3Tebd
-from dp_core.errors import ConfigError
+from dp_core.errors import ConfigError, FormatError
 from dp_core.format.versions import check_version, register_upgrade
 from dp_core.module import Array, module, replace
 from dp_core.neighbors import Neighborhood
@@ -360,10 +360,20 @@ class DPA2:
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> DPA2:
-        """The descriptor of a document."""
+        """The descriptor of a document. Raises FormatError if parts of it are missing."""
         data = check_version(data, "Descriptor", (1, 4))
         s = stored_section(RepinitSettings, data, "repinit_args")
         inner = stored_section(RepformerSettings, data, "repformer_args")
+        flags = {
+            "tebd_transform": data.get("add_tebd_to_repinit_out", False),
+            "repinit_three_body_variable": s.use_three_body,
+        }
+        for key, there in flags.items():
+            if bool(data.get(key)) != there:
+                raise FormatError(
+                    f"The dpa2 of the model has {'no' if there else 'a'} {key}, against its settings; the file is "
+                    "damaged."
+                )
         common = {
             "smooth": data.get("smooth", True),
             "exclude_types": tuple((a, b) for a, b in data.get("exclude_types", [])),
@@ -381,7 +391,7 @@ class DPA2:
         shape, types = data["g1_shape_tranform"], data.get("tebd_transform")
         three_body = None
         if s.use_three_body:
-            three_body = SeE3Tebd(**fields("three_body_", "repinit_three_body_variable"))
+            three_body = SeE3Tebd.of_stored(fields("three_body_", "repinit_three_body_variable"))
         return cls(
             type_embedding=TypeEmbedding.deserialize(data["type_embedding"]),
             repinit=DPA1(**fields("", "repinit_variable"), axis_neuron=s.axis_neuron, type_one_side=s.type_one_side),

@@ -18,7 +18,7 @@ from dp_core.format.versions import check_version
 from dp_core.module import Array, module
 from dp_core.nn import activation
 from dp_core.nn.networks import Layer, Seed, child_seed
-from dp_core.nn.updates import UpdateStyle, combined, initial_residual, plain_layer, symmetric
+from dp_core.nn.updates import UpdateStyle, combined, initial_residual, plain_layer, stored_residuals, symmetric
 from dp_core.schema.section import Section, option
 
 
@@ -295,8 +295,9 @@ class RepflowLayer:
     def deserialize(cls, data: dict[str, Any], settings: RepflowSettings, activation_function: str) -> RepflowLayer:
         """The layer of a document; the settings are those of all layers."""
         data = check_version(data, "RepFlowLayer", (1, 2))
-        stored = data.get("@variables", data)  # version 1 has them directly in the layer
-        fields: dict[str, Any] = {name: tuple(stored.get(name) or ()) for name in _RESIDUALS}
+        counts = (2 + settings.n_multi_edge_message, 1 + settings.update_angle, int(settings.update_angle))
+        residuals = stored_residuals(data, settings.update_style, dict(zip(_RESIDUALS, counts, strict=True)))
+        fields: dict[str, Any] = dict(residuals)
         for key, name in _LAYERS.items():
             fields[name] = Layer.deserialize(data[key]) if data.get(key) else None
         return cls(**fields, settings=settings, activation_function=activation_function)

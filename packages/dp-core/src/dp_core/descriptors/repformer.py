@@ -33,13 +33,14 @@ from dp_core.descriptors.repformer_attention import (
     PairUpdate,
     stored_layers,
 )
+from dp_core.errors import FormatError
 from dp_core.format.versions import check_version
 from dp_core.module import Array, buffer, module
 from dp_core.neighbors import Neighborhood
 from dp_core.nn import activation
 from dp_core.nn.attention import LayerNorm, spare_slots
 from dp_core.nn.networks import Layer, Seed, child_seed
-from dp_core.nn.updates import UpdateStyle, combined, initial_residual, plain_layer, symmetric
+from dp_core.nn.updates import UpdateStyle, combined, initial_residual, plain_layer, stored_residuals, symmetric
 from dp_core.schema.kinds import Activation
 from dp_core.schema.section import Section, option
 
@@ -187,10 +188,10 @@ class RepformerLayer:
             return tuple(initial_residual(s, width, precision, trainable, child_seed(seed, k)) for k in wanted)
 
         one, two, heads = s.g1_dim, s.g2_dim, s.attn2_nhead
+        flags = _flags(s, last=last)
         conv, local = s.update_g1_has_conv, s.update_g1_has_attn
-        product, pairs, directions = (
-            wanted and not last for wanted in (s.update_g2_has_g1g1, s.update_g2_has_attn, s.update_h2)
-        )
+        product, pairs, directions = (flags[name] for name in _INNER)
+        updates = _updates(flags)
         pair_update = None
         if pairs:
             norm = LayerNorm.init(two, eps=s.ln_eps or 1e-5, trainable=s.trainable_ln, precision=precision)
@@ -209,9 +210,9 @@ class RepformerLayer:
             attention=attention,
             pair_update=pair_update,
             direction_update=DirectionUpdate(layer(heads, 1, 11)) if directions else None,
-            g1_residual=residuals(one, {0: True, 16: s.g1_out_mlp, 17: conv and s.g1_out_conv, 14: local}),
-            g2_residual=residuals(two, {3: not last, 6: product, 10: pairs}),
-            h2_residual=residuals(1, {12: directions}),
+            g1_residual=residuals(one, updates["g1_residual"]),
+            g2_residual=residuals(two, updates["g2_residual"]),
+            h2_residual=residuals(1, updates["h2_residual"]),
             settings=s,
         )
 
@@ -246,11 +247,18 @@ class RepformerLayer:
         return data
 
     @classmethod
-    def deserialize(cls, data: dict[str, Any], settings: RepformerSettings) -> RepformerLayer:
-        """The layer of a document; the settings are those of all layers."""
+    def deserialize(cls, data: dict[str, Any], settings: RepformerSettings, *, last: bool) -> RepformerLayer:
+        """The layer of a document; the settings are those of all layers. Raises FormatError if it is another layer."""
         data = check_version(data, "RepformerLayer", (1, 2))
-        stored = data.get("@variables", data)  # version 1 has them directly in the layer
-        fields: dict[str, Any] = {name: tuple(stored.get(name) or ()) for name in _RESIDUALS}
+        flags = _flags(settings, last=last)
+        wrong = [name for name, flag in flags.items() if data.get(name, flag) != flag]
+        wrong += [key for key, there in _optional(flags).items() if bool(data.get(key)) != there]
+        if wrong:
+            raise FormatError(
+                f"A RepformerLayer of the model contradicts its settings in {', '.join(wrong)}; the file is damaged."
+            )
+        counts = {name: sum(there.values()) for name, there in _updates(flags).items()}
+        fields: dict[str, Any] = dict(stored_residuals(data, settings.update_style, counts))
         for key, name in _LAYERS.items():
             fields[name] = Layer.deserialize(data[key]) if data.get(key) else None
         local, attention, pairs, turns = (
@@ -286,6 +294,42 @@ _LAYERS = {
     "proj_g1g1g2": "product",
 }
 _RESIDUALS = ("g1_residual", "g2_residual", "h2_residual")
+#: Updates of pairs and directions, which the last layer does not have.
+_INNER = ("update_g2_has_g1g1", "update_g2_has_attn", "update_h2")
+
+
+def _flags(s: RepformerSettings, *, last: bool) -> dict[str, bool]:
+    """What a layer updates, by the names in its document."""
+    outer = [name for name in _STORED if name.startswith(("update_g1_", "g1_out_"))]
+    flags = {name: bool(getattr(s, name)) for name in outer} | {"update_chnnl_2": not last}
+    return flags | {name: getattr(s, name) and not last for name in _INNER}
+
+
+def _optional(flags: dict[str, bool]) -> dict[str, bool]:
+    """Which parts a layer has, by their key in its document."""
+    product, pairs, directions = (flags[name] for name in _INNER)
+    return {
+        "linear2": flags["update_chnnl_2"],
+        "g1_self_mlp": flags["g1_out_mlp"],
+        "proj_g1g2": flags["update_g1_has_conv"],
+        "proj_g1g1g2": product,
+        "loc_attn": flags["update_g1_has_attn"],
+        "attn2g_map": pairs or directions,
+        "attn2_mh_apply": pairs,
+        "attn2_lm": pairs,
+        "attn2_ev_apply": directions,
+    }
+
+
+def _updates(flags: dict[str, bool]) -> dict[str, dict[int, bool]]:
+    """Which updates a layer makes, by the child of its seed that their weights come from."""
+    product, pairs, directions = (flags[name] for name in _INNER)
+    conv = flags["update_g1_has_conv"] and flags["g1_out_conv"]
+    return {
+        "g1_residual": {0: True, 16: flags["g1_out_mlp"], 17: conv, 14: flags["update_g1_has_attn"]},
+        "g2_residual": {3: flags["update_chnnl_2"], 6: product, 10: pairs},
+        "h2_residual": {12: directions},
+    }
 
 
 @module
@@ -424,11 +468,20 @@ class Repformer:
         env_protection: float,
         precision: str,
     ) -> Repformer:
-        """The layers of a document."""
+        """The layers of a document. Raises FormatError if they are not those of the settings."""
+        stored, count = data["repformer_layers"], settings.nlayers
+        if len(stored) != count:
+            raise FormatError(f"The repformer of the model has {len(stored)} layers, not {count}; the file is damaged.")
         davg, dstd = data["@variables"]["davg"], data["@variables"]["dstd"]
+        for name, value in (("davg", davg), ("dstd", dstd)):
+            if value.shape[1:] != (settings.nsel, 4):
+                raise FormatError(
+                    f"{name} of the repformer has the shape {value.shape}, not (types, {settings.nsel}, 4); the file "
+                    "is damaged."
+                )
         return cls(
             Layer.deserialize(data["g2_embd"]),
-            tuple(RepformerLayer.deserialize(layer, settings) for layer in data["repformer_layers"]),
+            tuple(RepformerLayer.deserialize(x, settings, last=k + 1 == count) for k, x in enumerate(stored)),
             davg, dstd, settings, smooth, exclude_types, env_protection, precision,
             by_slot=differ_between_slots(davg, dstd),
         )  # fmt: skip

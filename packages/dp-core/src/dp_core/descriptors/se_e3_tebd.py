@@ -89,6 +89,10 @@ class SeE3Tebd(Mixed):
     def deserialize(cls, data: dict[str, Any]) -> SeE3Tebd:
         """The descriptor of a document."""
         data = check_version(data, "Descriptor", (1, 2))
-        fields = stored_fields(data)
+        return cls.of_stored(stored_fields(data) | {"smooth": data.get("smooth", True)})
+
+    @classmethod
+    def of_stored(cls, fields: dict[str, Any]) -> SeE3Tebd:
+        """The descriptor with fields from a document: where there is a mean direction, empty slots count."""
         angular = bool(np.any(fields["davg"][..., 1:]))
-        return cls(**fields | {"by_slot": fields["by_slot"] or angular}, smooth=data.get("smooth", True))
+        return cls(**fields | {"by_slot": fields["by_slot"] or angular})

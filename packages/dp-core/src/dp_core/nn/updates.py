@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from dp_core import arrays
 from dp_core.arrays import namespace
+from dp_core.errors import FormatError
+from dp_core.format.versions import object_name
 from dp_core.module import Array
 from dp_core.nn.networks import Layer, Seed
 
@@ -44,8 +46,24 @@ def initial_residual(s: ResidualSettings, width: int, precision: str, trainable:
     return np.full(width, size, precision)
 
 
+def stored_residuals(data: dict[str, Any], style: UpdateStyle, counts: dict[str, int]) -> dict[str, tuple[Array, ...]]:
+    """The weights of updates in the document of a layer, by their key; ``counts`` says how many updates there are.
+
+    Raises FormatError if ``res_residual`` needs more of them.
+    """
+    stored = data.get("@variables", data)  # version 1 has them directly in the layer
+    found: dict[str, tuple[Array, ...]] = {name: tuple(stored.get(name) or ()) for name in counts}
+    for name, count in counts.items():
+        if style == "res_residual" and len(found[name]) < count:
+            raise FormatError(
+                f"A {object_name(data)} of the model has {len(found[name])} weights of updates in {name}, and needs "
+                f"{count}; the file is damaged."
+            )
+    return found
+
+
 def combined(style: UpdateStyle, x: Array, updates: Sequence[Array], weights: Sequence[Array]) -> Array:
-    """x with its updates; ``weights`` belong to the first updates, and count for ``res_residual`` only."""
+    """x with its updates; ``weights`` count for ``res_residual`` only, and may be more than updates."""
     if style == "res_residual":
         return sum((w * u for w, u in zip(weights, updates, strict=False)), x)
     if not updates:
