@@ -36,7 +36,7 @@ def test_outputs(golden, backend, name):
     tolerance = json.loads(case.path.with_suffix(".json").read_text())["tolerance"]["rtol"]
     with DeepEval(case.path, backend) as pot:
         found = case.evaluated_by(pot)
-        output = next(iter(found))
+        required = found.keys() - {"atom_virial"}  # some cases are stored without it
         if "descriptor" in case.data:
             found["descriptor"] = pot.eval_descriptor(*case.inputs, **case.parameters)
             found["fitting_last_layer"] = pot.eval_fitting_last_layer(*case.inputs, **case.parameters)
@@ -46,7 +46,7 @@ def test_outputs(golden, backend, name):
         assert found[key].shape == expected[key].shape, key
         assert found[key].dtype == np.float64, key
         assert relative(found[key], expected[key]) < tolerance, key
-    assert output in expected
+    assert required <= expected.keys()
 
 
 def test_yaml_gives_the_same(golden, backend):
