@@ -96,6 +96,21 @@ def test_detail_files_and_plots(system):
     assert Path("parity.svg").read_text().startswith("<?xml")
 
 
+@pytest.mark.parametrize("system", ["dos"], indirect=True)
+def test_a_file_for_every_frame_may_be_more_than_can_be_open(system):
+    resource = pytest.importorskip("resource")
+    for name in ("coord", "box", "dos", "atom_dos", "fparam"):
+        path = Path("data/set.000") / f"{name}.npy"
+        np.save(path, np.repeat(np.load(path), 40, axis=0))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, limits[1]))
+    try:
+        assert main(["test", "-m", str(GOLDEN / "dos.dp"), "-s", "data", "-d", "details", "-a"]) == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert len(list(Path().glob("details.dos.out.*"))) == len(list(Path().glob("details.ados.out.*"))) == 120
+
+
 @every_system
 def test_descriptors_and_content(system, capsys):
     name, output, _ = system

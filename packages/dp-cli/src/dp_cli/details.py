@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from io import StringIO
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -69,13 +70,14 @@ class Details:
         if atomic:
             pair = tuple(x[predicted.selected] for x in _pair(frame, f"atom_{output.name}", predicted.atomic))
             names = [f"{name}{k}" for k in range(1, len(pair[0]) + 1) for name in names]
-        self._write(f"{self._prefix}.out", "", names, *pair)
+        self._write(f"{self._prefix}.out", names, *pair)
 
     def _add_frame(self, name: str, kind: str, data: Floats, predicted: Floats) -> None:
         """A file of its own for the frame."""
-        group = f"{self._count}." if self._count else ""
-        with_frame = f"{self._prefix}.{name}.out.{group}{self._frames}"
-        self._write(with_frame, f" - {self._frames}", [kind], data, predicted)
+        group, text = f"{self._count}." if self._count else "", StringIO()
+        text.write(_heading(f"{self._system} - {self._frames}", [kind]))
+        _write_rows(text, 1, data, predicted)
+        self._pending.write(f"{self._prefix}.{name}.out.{group}{self._frames}", text.getvalue())
 
     def _add_energy(self, frame: Frame, predicted: Predicted) -> None:
         real, natoms = frame.types >= 0, frame.natoms
@@ -95,17 +97,24 @@ class Details:
             self._rows("h", *_pair(frame, "hessian", predicted.hessian))
 
     def _rows(self, name: str, data: Floats, predicted: Floats) -> None:
-        self._write(f"{self._prefix}.{name}.out", "", COLUMNS[name], data, predicted)
+        self._write(f"{self._prefix}.{name}.out", COLUMNS[name], data, predicted)
 
-    def _write(self, path: str, remark: str, names: list[str], data: Floats, predicted: Floats) -> None:
+    def _write(self, path: str, names: list[str], data: Floats, predicted: Floats) -> None:
         """Rows of the columns, after a line that names them if they are the first of this system."""
         file = self._pending.file(path)
         if path not in self._begun:
-            columns = [f"{kind}_{c}" for kind in ("data", "pred") for c in names]
-            file.write(f"# {self._system}{remark}: {' '.join(columns)}\n")
+            file.write(_heading(self._system, names))
             self._begun.add(path)
-        width = len(names)
-        np.savetxt(file, np.hstack([data.reshape(-1, width), predicted.reshape(-1, width)]))
+        _write_rows(file, len(names), data, predicted)
+
+
+def _heading(what: str, names: list[str]) -> str:
+    columns = [f"{kind}_{c}" for kind in ("data", "pred") for c in names]
+    return f"# {what}: {' '.join(columns)}\n"
+
+
+def _write_rows(file: IO[Any], width: int, data: Floats, predicted: Floats) -> None:
+    np.savetxt(file, np.hstack([data.reshape(-1, width), predicted.reshape(-1, width)]))
 
 
 def _pair(frame: Frame, name: str, predicted: Floats) -> tuple[Floats, Floats]:

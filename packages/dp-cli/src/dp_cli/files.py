@@ -41,6 +41,10 @@ class Pending:
             self._open[path] = temporary.open("w", encoding="utf-8")
         return self._open[path]
 
+    def write(self, path: str | Path, text: str) -> None:
+        """A whole file, which is not kept open."""
+        self._stack.enter_context(replaced(Path(path))).write_text(text, encoding="utf-8")
+
     def __enter__(self) -> Pending:
         self._stack.__enter__()
         return self
