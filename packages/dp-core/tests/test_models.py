@@ -423,6 +423,53 @@ def test_a_frozen_model_stays_as_it_is(table, tmp_path):
     np.testing.assert_array_equal(evaluated(model.models[0], coord, types)[1], evaluated(inner, coord, types)[1])
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("atom_exclude_types", [0]), ("pair_exclude_types", [[1, 1]]), ("preset_out_bias", {"energy": [1.0, None]}),
+     ("hessian_mode", True), ("data_stat_nbatch", 3)],
+)  # fmt: skip
+def test_settings_that_a_frozen_model_does_not_follow(name, value):
+    section = {"type": "frozen", "model_file": "inner.dp", name: value}
+    with pytest.raises(ConfigError, match=f"{name}: has no effect: the model of the file"):
+        parse_model(section)
+
+
+def test_a_frozen_model_has_the_types_of_its_file(tmp_path):
+    save_model(made(standard(DPA1, NAMES)), tmp_path / "inner.dp")
+    section = {"type": "frozen", "model_file": str(tmp_path / "inner.dp"), "type_map": ["H", "O"]}
+    with pytest.raises(ConfigError, match=r"model/models/0: type_map is H O, but the model of .*inner.dp has O H"):
+        made(linear(section, standard(DPA1)))
+    assert made(linear(section | {"type_map": list(NAMES)}, standard(DPA1))).models[0].type_map == NAMES
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("data_stat_nbatch", 3), ("data_stat_protect", 0.1), ("data_bias_nsample", 3), ("hessian_mode", True),
+     ("info", {"a": 1})],
+)  # fmt: skip
+def test_settings_of_the_whole_are_refused_inside(name, value):
+    with pytest.raises(ConfigError, match=f"models/0/{name}: has no effect"):
+        parse_model(linear(standard(DPA1) | {name: value}))
+    parse_model(linear(standard(DPA1), **{name: value}))
+
+
+def test_other_settings_without_effect():
+    with pytest.raises(ConfigError, match="models/0/fitting_net/rcond: has no effect"):
+        parse_model(linear(standard(DPA1, rcond=0.1)))
+    with pytest.raises(ConfigError, match="smin_alpha: has an effect only with use_srtab"):
+        parse_model(standard(DPA1) | {"smin_alpha": 0.2})
+
+
+def test_properties_are_not_summed():
+    """Not even one that a file calls energy."""
+    section = {"descriptor": DPA1, "fitting_net": {"type": "property", "property_name": "gap", "neuron": [4]}}
+    document = made(section).serialize()
+    document["fitting"]["var_name"] = "energy"
+    whole = made(linear(standard(DPA1))).serialize() | {"models": [document]}
+    with pytest.raises(FormatError, match="only models of the energy can be combined"):
+        type(made(linear(standard(DPA1)))).deserialize(whole)
+
+
 # -- second derivatives
 
 
@@ -506,7 +553,7 @@ def test_data_closer_than_the_table(tiny, tmp_path):
 
 def test_a_file_of_other_types(tiny, tmp_path):
     save_model(made(standard(DPA1, ("H", "O")), names=("H", "O")), tmp_path / "other.dp")
-    with pytest.raises(ConfigError, match=r"The model is of H O, the training of O H"):
+    with pytest.raises(ConfigError, match=r"type_map is O H, but the model of .*other.dp has H O"):
         trained(tiny, tmp_path, {"type": "frozen", "model_file": "other.dp"})
 
 

@@ -115,6 +115,30 @@ def test_document_and_back(kind):
     assert again.fitting.exclude_types == model.fitting.exclude_types == ((1,) if kind == "dipole" else ())
 
 
+@pytest.mark.parametrize("name", ["mask", "gradient", "energy", "coord", "fparam", "atom_gap", "atomic_gap"])
+def test_names_that_a_property_cannot_have(name):
+    with pytest.raises(ConfigError, match=f"property_name.*'{name}', which is the name of something else"):
+        model_of("property", property_name=name)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 3), (2, 9)])
+def test_statistics_files_hold_matrices(tmp_path, shape):
+    """As written, and as nine numbers."""
+    write_data(tmp_path / "data", KINDS["polar"][2])
+    settings = document("polar")
+    settings["training"] |= {"numb_steps": 0, "stat_file": "stat"}
+    first = train(settings, backend="numpy", directory=tmp_path).model
+    for kind in ("bias", "std"):
+        path = tmp_path / "stat" / "O H" / f"{kind}_atom_polarizability"
+        stored = np.load(path)
+        assert stored.shape == (2, 3, 3)
+        with open(path, "wb") as file:
+            np.save(file, stored.reshape(shape) + 1.0)
+    settings["training"] |= {"stat_file_mode": "read"}
+    again = train(settings, backend="numpy", directory=tmp_path).model
+    np.testing.assert_allclose(again.out_bias, first.out_bias + 1.0)
+
+
 def model_of(kind, **fitting):
     section = document(kind)["model"]
     section["fitting_net"] |= fitting

@@ -178,6 +178,13 @@ def test_change_with_atomic_labels():
     assert predicted == pytest.approx(4.0 * sum(len(f.types) for f in frames))
 
 
+@pytest.mark.parametrize("total", [None, np.array([9.0])])
+def test_fixed_constants_stay_beside_atomic_labels(total):
+    sums = BiasSums(2, 1)
+    sums.add(np.array([0, 1]), total, np.array([[1.0], [2.0]]))
+    assert sums.fit(fixed={0: np.array([5.0])}).bias.tolist() == [[5.0], [2.0]]
+
+
 def test_no_label_is_an_error():
     frames = [replace(f, found=frozenset()) for f in make_frames(MODEL)]
     with pytest.raises(DataError, match="No frame has the label energy"):

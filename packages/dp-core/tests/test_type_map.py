@@ -9,7 +9,7 @@ import pytest
 
 from dp_core import DeepPolar, DeepPot, registry
 from dp_core.errors import ConfigError
-from dp_core.model_file import load_model, model_document, model_from_document
+from dp_core.model_file import load_model, model_document, model_from_document, save_model
 from dp_core.module import leaves, map_with_path, replace
 from dp_core.schema import parse_model
 
@@ -100,7 +100,35 @@ def test_known_types_keep_their_polarizabilities():
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     assert np.abs(expected).max() > 1e-6
     assert changed.script["fitting_net"]["scale"] == [1.0, 3.0, 2.0, 1.0]
-    assert sorted(changed.script["fitting_net"]["sel_type"]) == [1, 2]
+    assert sorted(changed.script["fitting_net"]["sel_type"]) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("names", "excluded"), [(NEW, (1, 3)), (["H", "S"], (0,)), (["S", "O"], ())])
+def test_selected_types_of_the_script_are_those_of_the_model(names, excluded):
+    fitting = {"type": "dipole", "neuron": [4], "sel_type": [0]}
+    changed = made(DPA1, fitting_net=fitting).change_type_map(names)
+    again = registry.lookup("model", "standard").init(parse_model(changed.script), names)
+    assert tuple(sorted(changed.fitting.exclude_types)) == again.fitting.exclude_types == excluded
+
+
+def test_one_type_with_an_output_must_stay():
+    model = made(DPA1, fitting_net={"type": "dipole", "neuron": [4], "sel_type": 0})
+    with pytest.raises(ConfigError, match="excludes all of H, C, so no atom would have an output"):
+        model.change_type_map(["H", "C"])
+
+
+@pytest.mark.parametrize("names", [["H"], ["H", "S"], ["S", "H", "C"]])
+def test_energies_stay_without_the_type_with_a_vacuum_energy(names, tmp_path):
+    model = made(DPA1, fitting_net={"neuron": [4], "atom_ener": [-1.0, None, None]})
+    changed = model.change_type_map(names, seed=1)
+    save_model(changed, tmp_path / "changed.dp")
+    coord = np.random.default_rng(3).uniform(0, 6, (1, 12, 3))
+    expected = DeepPot(model, "numpy").eval(coord, None, np.full(12, 1))[0]
+    for copy in (changed, load_model(tmp_path / "changed.dp")):
+        found = DeepPot(copy, "numpy").eval(coord, None, np.full(12, names.index("H")))[0]
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    again = registry.lookup("model", "standard").init(parse_model(changed.script), names)
+    assert again.fitting.vacuum == changed.fitting.vacuum
 
 
 def test_types_are_dropped_with_what_excludes_them():

@@ -34,7 +34,9 @@ class FittingSettings(Section):
     default_fparam: list[float] | None = option(None, "frame parameters of frames that have none")
     dim_case_embd: int = option(0, "width of the one-hot vector that tells the branches of a multi-task model", ge=0)
     trainable: bool | list[bool] = option(True, "whether training changes the networks, for all or for each layer")
-    rcond: float | None = option(None, "cutoff ratio of the least squares that fit the bias", ge=0)
+    rcond: float | None = option(
+        None, "cutoff ratio of the least squares that fit the bias; not inside linear_ener", ge=0
+    )
     seed: SeedSetting = option(None, "seed of the initial weights")
 
     @pydantic.model_validator(mode="after")
@@ -149,15 +151,13 @@ class Fitting:
         Only for fittings with one network for all types.
         """
 
-        def of_types(values: tuple[Any, ...], new: Any) -> tuple[Any, ...]:
-            return tuple(values[old.index(t)] if t in old else new for t in type_map) if values else ()
-
+        atom_ener = vacuum_energies(self.atom_ener, old, type_map)
         return replace(
             self,
             bias_atom_e=rows_of_types(self.bias_atom_e, old, type_map, 0.0),
             ntypes=len(type_map),
-            vacuum=of_types(self.vacuum, True),
-            atom_ener=of_types(self.atom_ener, None),
+            vacuum=tuple(e is not None for e in atom_ener),
+            atom_ener=atom_ener,
             exclude_types=renumbered(self.exclude_types, old, type_map),
             type_map=tuple(type_map),
         )
@@ -242,6 +242,21 @@ class Fitting:
             "type_map": None if data.get("type_map") is None else tuple(data["type_map"]),
             "foreign": tuple((k, data[k]) for k in ("tot_ener_zero", "layer_name", "spin") if data.get(k)),
         }
+
+
+def vacuum_energies(
+    atom_ener: Sequence[float | None], old: Sequence[str], new: Sequence[str]
+) -> tuple[float | None, ...]:
+    """``atom_ener`` of a fitting with one network, for other types; new ones have none.
+
+    One given energy has the value of an atom without neighbours subtracted for atoms of all types. So that this goes on
+    where the types with an energy are dropped, the first type gets one then; the number itself is not used.
+    """
+    known = dict(zip(old, atom_ener, strict=False))
+    found = [known.get(t) for t in new] if atom_ener else []
+    if any(e is not None for e in atom_ener) and all(e is None for e in found):
+        found[0] = 0.0
+    return tuple(found)
 
 
 def init_fitting(

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import pydantic
+
 from dp_core import arrays
 from dp_core.fittings.base import Fitting, FittingSettings, check_fitting, init_fitting
 from dp_core.module import Array, module
 from dp_core.neighbors import Neighborhood
 from dp_core.outputs import OutputDef
 from dp_core.schema.section import option
+
+#: Names of other things in data, tables and outputs; those of atoms begin with ``atom_`` or ``atomic_``.
+_RESERVED = frozenset({
+    "energy", "force", "virial", "hessian", "spin", "force_mag", "drdq", "coord", "box", "real_atom_types", "fparam",
+    "aparam", "charge_spin", "mask", "gradient",
+})  # fmt: skip
 
 
 class PropertyFittingSettings(FittingSettings):
@@ -21,6 +29,13 @@ class PropertyFittingSettings(FittingSettings):
     task_dim: int = option(1, "numbers of the property", gt=0)
     intensive: bool = option(False, "the value of a frame is the mean of its atoms, not the sum")
     distinguish_types: bool = option(True, "each type has a bias and deviation of its own")
+
+    @pydantic.field_validator("property_name")
+    @classmethod
+    def _free(cls, name: str) -> str:
+        if name in _RESERVED or name.startswith(("atom_", "atomic_")):
+            raise ValueError(f"is {name!r}, which is the name of something else in the data; choose another")
+        return name
 
 
 @module

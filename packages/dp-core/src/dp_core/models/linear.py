@@ -28,6 +28,9 @@ from dp_core.neighbors import Neighborhood, NeighborSpec
 from dp_core.schema.section import Variant, option, wrong
 from dp_core.views import check_blocks, seen, shared_spec
 
+#: Settings that only the outermost model has.
+_OF_THE_WHOLE = ("data_stat_nbatch", "data_stat_protect", "data_bias_nsample", "hessian_mode", "info")
+
 
 class LinearSettings(ModelSettings):
     """A weighted sum of models."""
@@ -45,6 +48,13 @@ class LinearSettings(ModelSettings):
         for k, model in enumerate(self.models):
             if model.preset_out_bias is not None:
                 raise wrong(f"models/{k}/preset_out_bias", "has no effect: the sum has the bias; give it there")
+            for name in _OF_THE_WHOLE:
+                if getattr(model, name) != ModelSettings.model_fields[name].default:
+                    raise wrong(f"models/{k}/{name}", "has no effect; give it in the section of the sum")
+            if getattr(getattr(model, "fitting_net", None), "rcond", None) is not None:
+                raise wrong(
+                    f"models/{k}/fitting_net/rcond", "has no effect: the bias of the sum is fitted; leave it out"
+                )
         kinds = [isinstance(model, InnerPotentialSettings) for model in self.models]
         if any(kinds) and (kinds != [False, True] or self.weights != "sum"):
             raise wrong("models", "has an inner_potential; give it as the second of two models, with the weights 'sum'")
@@ -199,7 +209,7 @@ def check_combination(model: Combination, error: type[ConfigError] | type[Format
                 f"model/models/{k} has no type {', '.join(absent)}: its type_map is {' '.join(child.type_map)}, that "
                 f"of the whole is {' '.join(model.type_map)}. Every model must know all types of the whole."
             )
-        if child.output.name != model.output.name:
+        if child.output.kind != model.output.kind:
             raise error(f"model/models/{k} predicts {child.output.name!r}; only models of the energy can be combined.")
         check_blocks(child.neighbor_spec, model.types_of(k), f"model/models/{k}")
     for name in ("numb_fparam", "numb_aparam", "default_fparam"):

@@ -16,18 +16,24 @@ class ModelSettings(Section):
     paths: ClassVar[tuple[str, ...]] = ()  # the fields that name files
 
     type_map: list[str] | None = option(None, "names of the elements, in the order of the types")
-    data_stat_nbatch: int = option(10, "batches of each system used for statistics", gt=0)
-    data_stat_protect: float = option(0.01, "smallest standard deviation of frame and atomic parameters", gt=0)
-    data_bias_nsample: int = option(10, "batches of each system used when only the bias is fitted", gt=0)
+    data_stat_nbatch: int = option(10, "batches of each system used for statistics; not inside linear_ener", gt=0)
+    data_stat_protect: float = option(
+        0.01, "smallest standard deviation of frame and atomic parameters; not inside linear_ener", gt=0
+    )
+    data_bias_nsample: int = option(
+        10, "batches of each system used when only the bias is fitted; not inside linear_ener", gt=0
+    )
     pair_exclude_types: list[tuple[int, int]] = option([], "pairs of types without interaction")
     atom_exclude_types: list[int] = option([], "types whose atoms contribute nothing")
     preset_out_bias: dict[str, list[float | list[float] | None]] | None = option(
         None, "fixed bias of each type, null to fit it", unit="eV"
     )
     hessian_mode: bool = option(
-        False, "DeepPot.eval gives second derivatives too; set by itself where the loss has a weight for them"
+        False,
+        "DeepPot.eval gives second derivatives too; set by itself where the loss has a weight for them; not inside "
+        "linear_ener",
     )
-    info: dict[str, Any] = option({}, "free information kept with the model")
+    info: dict[str, Any] = option({}, "free information kept with the model; not inside linear_ener")
 
     @pydantic.model_validator(mode="after")
     def _names_once(self) -> Self:

@@ -12,6 +12,7 @@ from dp_core import arrays, registry
 from dp_core.arrays import namespace
 from dp_core.descriptors.protocol import equivariant_rows, mixed_types, neighbor_spec
 from dp_core.errors import ConfigError, nearest
+from dp_core.fittings.base import vacuum_energies
 from dp_core.format.versions import check_version
 from dp_core.models.settings import ModelSettings
 from dp_core.module import Array, buffer, module, replace
@@ -44,6 +45,8 @@ class StandardSettings(ModelSettings):
 
     @pydantic.model_validator(mode="after")
     def _bridge(self) -> Self:
+        if self.smin_alpha is not None and self.use_srtab is None:
+            raise wrong("smin_alpha", "has an effect only with use_srtab")
         given = {"sw_rmin": self.sw_rmin, "sw_rmax": self.sw_rmax}
         for name, value in given.items():
             if (value is None) != (self.use_srtab is None):
@@ -117,11 +120,11 @@ def _fitting_section_of_types(section: dict[str, Any], old: Sequence[str], new: 
     """The section of a fitting, whatever its kind, for other types."""
     made = dict(section)
     if energies := section.get("atom_ener"):
-        made["atom_ener"] = [energies[old.index(t)] if t in old else None for t in new]
+        made["atom_ener"] = list(vacuum_energies(energies, old, new))
     selected, scale = section.get("sel_type"), section.get("scale")
     chosen = list(range(len(old))) if selected is None else [selected] if isinstance(selected, int) else selected
     if selected is not None:
-        made["sel_type"] = list(renumbered(chosen, old, new))
+        made["sel_type"] = [*renumbered(chosen, old, new), *(k for k, t in enumerate(new) if t not in old)]
     if isinstance(scale, list):
         factors = dict(zip(old if len(scale) == len(old) else [old[t] for t in chosen], scale, strict=True))
         made["scale"] = [factors.get(t, 1.0) for t in new]
@@ -194,10 +197,16 @@ class StandardModel:
                 f"{', '.join(self.type_map)} in this order, which cannot be changed. Train a new model."
             )
         old = self.type_map
+        fitting = self.fitting.change_type_map(names, old)
+        if len(set(fitting.exclude_types)) == len(names):
+            raise ConfigError(
+                f"The model excludes all of {', '.join(names)}, so no atom would have an output. Keep one of its other "
+                f"types, or name a new one; the model has {', '.join(old)}."
+            )
         return replace(
             self,
             descriptor=self.descriptor.change_type_map(names, np.random.default_rng(seed)),
-            fitting=self.fitting.change_type_map(names, old),
+            fitting=fitting,
             out_bias=rows_of_types(self.out_bias, old, names, 0.0, axis=1),
             out_std=rows_of_types(self.out_std, old, names, 1.0, axis=1),
             type_map=tuple(names),

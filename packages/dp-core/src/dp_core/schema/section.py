@@ -149,9 +149,9 @@ def _without_type(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def wrong(key: str, reason: str) -> pydantic.ValidationError:
-    """The error that a validator of a whole section raises about one of its keys, or ``section/key`` below it."""
+    """The error that a validator of a whole section raises about one of its keys, or one below: ``list/0/key``."""
     error = PydanticCustomError("wrong", "{reason}", {"reason": reason})
-    place = tuple(key.split("/"))
+    place = tuple(int(part) if part.isdigit() else part for part in key.split("/"))
     return pydantic.ValidationError.from_exception_data("", [InitErrorDetails(type=error, loc=place, input=None)])
 
 

@@ -84,11 +84,18 @@ class BiasSums:
         self._atomic[t] = np.stack([count + n, merged, squares], axis=1)
 
     def fit(self, *, rcond: float | None = None, fixed: Mapping[int, Floats] | None = None) -> BiasFit | None:
-        """The fit; None without any label. Types with atomic labels take their mean, the others that of the totals."""
+        """The fit; None without any label.
+
+        Types that are not fixed take the mean of their atomic labels, and without such what fits the totals.
+        """
         seen = self._atomic[:, 0, 0] > 0
         if not self._totals and not seen.any():
             return None
+        fixed = fixed or {}
+        seen[list(fixed)] = False
         bias, std, rmse = np.zeros((self.ntypes, self.size)), np.ones((self.ntypes, self.size)), np.nan
+        for t, value in fixed.items():
+            bias[t] = value
         if self._totals:
             counts, totals = np.stack(self._counts), np.stack(self._totals)
             natoms = np.maximum(np.array(self._natoms), 1)[:, None]
@@ -98,7 +105,7 @@ class BiasSums:
                 each = totals if self.intensive else totals / natoms
                 bias[:], std[:] = each.mean(axis=0), each.std(axis=0)
                 return BiasFit(bias, std, self._rmse(totals - counts @ bias))
-            bias = least_squares(counts, totals, rcond=rcond, fixed=fixed or {})
+            bias = least_squares(counts, totals, rcond=rcond, fixed=fixed)
             residual = totals - counts @ bias
             std[:] = residual.std(axis=0)
             rmse = self._rmse(residual)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -249,12 +250,12 @@ def _read(file: StatFile, name: str, shape: tuple[int, ...]) -> Floats | None:
     value = file.read(name)
     if value is None:
         return None
-    if value.shape != shape or value.dtype.kind != "f":
+    if value.shape[:1] != shape[:1] or value.size != math.prod(shape) or value.dtype.kind != "f":
         raise DataError(
             f"stat_file {file.path}: {file.group}/{name} is an array of {value.dtype}{list(value.shape)}, expected "
             f"numbers of the shape {list(shape)}. It belongs to another model: delete it, or name another stat_file."
         )
-    return value.astype(np.float64)
+    return value.astype(np.float64).reshape(shape)  # (ntypes, 3, 3) are (ntypes, 9)
 
 
 def _read_below(file: StatFile, key: str, name: str, shape: tuple[int, ...]) -> Floats | None:
@@ -270,8 +271,9 @@ def _entries(model: Any, found: Statistics) -> dict[str, np.ndarray]:
                 f"{key}/{name}": sums for name, sums in stored_sums(part.descriptor, found.environment[key]).items()
             }
     if found.bias:
-        name = model.output.name
-        entries |= {f"bias_atom_{name}": found.bias.bias, f"std_atom_{name}": found.bias.std}
+        name, shape = model.output.name, (-1, *(model.output.shape or (1,)))
+        fit = {"bias": found.bias.bias, "std": found.bias.std}
+        entries |= {f"{kind}_atom_{name}": values.reshape(shape) for kind, values in fit.items()}
         entries[_settings_key(model)] = _bias_settings(model)
     if found.observed is not None:
         entries["observed_type"] = np.array([name.encode() for name in found.observed])
