@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dp_core import prediction, testing
 from dp_core.arrays import namespace
 from dp_core.model_file import load_model
 from dp_core.module import module, replace
@@ -267,3 +268,25 @@ def test_a_dipole_that_does_not_turn_is_found(golden):
     report = check_model(Tilted(load_model(golden("dipole").path)), natoms=5)
     assert not report["rotation"].passed
     assert report["translation"].passed
+
+
+def test_a_mean_that_is_no_mean_is_found(golden, monkeypatch):
+    """The value of a frame is compared with its atoms, those that the model excludes left out."""
+    monkeypatch.setattr(testing, "installed", lambda: ["numpy"])
+    model = replace(load_model(golden("property_intensive").path), atom_exclude_types=(0,))
+    assert check_model(model, natoms=5)["sums of atomic quantities"].passed
+
+    def undivided(frame, values, nframes, plain=prediction._sums):
+        return np.ones(nframes) if set(values) <= {0.0, 1.0} else plain(frame, values, nframes)  # number of atoms
+
+    monkeypatch.setattr(prediction, "_sums", undivided)
+    assert not check_model(model, natoms=5)["sums of atomic quantities"].passed
+
+
+def test_single_precision_is_not_told_by_stored_numbers_alone(golden, monkeypatch):
+    """This model computes in single precision, with weights in double."""
+    monkeypatch.setattr(testing, "installed", lambda: ["numpy"])
+    model = load_model(golden("se_e2_a_oneside").path)
+    low = replace(model, descriptor=replace(model.descriptor, precision="float32"))
+    found = [check_model(m, natoms=4)["rotation"].tolerance for m in (model, low)]
+    assert found == [1e-8, 1e-3]

@@ -8,9 +8,11 @@ import re
 import numpy as np
 import pytest
 
+from dp_cli import models
 from dp_core import DeepPot, load_model, save_model
 from dp_core.data import open_systems, write_npy_system
 from dp_core.model_file import document_bytes
+from dp_core.module import leaves, replace
 from dp_core.testing import Check, CheckReport
 
 TYPE_MAP = ["O", "H"]
@@ -210,6 +212,16 @@ def test_a_wrong_conversion_is_not_kept(dp, tmp_path, model, monkeypatch, make_m
     assert shown.code == 1
     assert "old.dp is not written, because the model gives other results on numpy" in shown.err
     assert (tmp_path / "old.dp").read_bytes() == b"precious"
+
+
+def test_single_precision_may_differ_more(dp, tmp_path, model, monkeypatch):
+    """Also where weights are stored in double precision."""
+    rounding = models.Difference({"energy": 1e-5}, {"energy": 1.0}, {"energy": "eV/atom"})
+    monkeypatch.setattr(models, "difference", lambda first, second: rounding)
+    tree = load_model(model)
+    save_model(replace(tree, descriptor=replace(tree.descriptor, precision="float32")), tmp_path / "low.dp")
+    assert "float32" not in {str(leaf.dtype) for leaf in leaves(load_model(tmp_path / "low.dp")).values()}
+    assert [dp("convert-backend", name, "new.dp").code for name in ("low.dp", "model.dp")] == [0, 1]
 
 
 def test_eval_desc(dp, tmp_path, model, data, make_frames):

@@ -217,6 +217,36 @@ def test_models_of_all_kinds_share_a_table(name):
     np.testing.assert_allclose(force, sum(f for _, f in alone), rtol=1e-11, atol=1e-13)
 
 
+CROWDED = {
+    "other sel": [SE_E2_A | {"sel": [2, 4]}, SE_E2_A | {"sel": [4, 1]}],
+    "one sel": [SE_E2_A | {"sel": [2, 4]}] * 2,
+    "blocks and none": [SE_E2_A | {"sel": [2, 4]}, DPA1],
+    "one type": [SE_E2_A | {"sel": [0, 6]}, DPA1 | {"sel": 6}],
+}
+
+
+@pytest.mark.parametrize("name", CROWDED)
+def test_what_is_left_out_in_a_sum_is_left_out_alone(name, caplog):
+    """The nearest of all types first, then the nearest of each type; and the same is told of it."""
+    model = made(linear(*map(standard, CROWDED[name])))
+    coord, types = cluster(14)
+    energy, force = evaluated(model, coord, types)
+    told = {record.getMessage() for record in caplog.records}
+    caplog.clear()
+    alone = [evaluated(child, coord, types) for child in model.models]
+    np.testing.assert_allclose(energy - model.out_bias[0, types, 0], sum(e for e, _ in alone), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(force, sum(f for _, f in alone), rtol=1e-11, atol=1e-13)
+    assert told == {record.getMessage() for record in caplog.records} != set()
+
+
+def test_too_small_sel_of_a_bridge_is_told_once(table, caplog):
+    """The table has as many neighbours as the network, so that it has nothing to tell."""
+    coord, types = cluster(14)
+    evaluated(made(bridge(SE_E2_A | {"sel": [2, 4]}, table)), coord, types)
+    (record,) = caplog.records
+    assert "Numbers of the model (sel): [2, 4]" in record.getMessage()
+
+
 def test_exclusions_of_the_models_and_of_the_sum(table):
     """Pairs and atoms that a model leaves out are left out in it alone."""
     child = standard(DPA1, ("H", "O")) | {"pair_exclude_types": [[0, 0]], "atom_exclude_types": [1]}
@@ -293,6 +323,18 @@ def test_at_contact_the_energy_is_that_of_the_table(table):
     np.testing.assert_allclose(between[0] - bias, (between[1] + between[2]) / 2, rtol=1e-12)
 
 
+@pytest.mark.parametrize("alpha", [0.1, 0.02])
+def test_far_atoms_have_the_energy_of_the_network(table, alpha):
+    """However small the weights exp(−r/smin_alpha) become."""
+    model = made(bridge(DPA1 | {"rcut": 6.0}, table, smin_alpha=alpha))
+    types = np.array([0, 1, 1])
+    for r in (4.4, 5.0, 5.8):
+        coord = np.array([[0, 0, 0], [0, r, 0], [0, 2 * r, 0.1]])
+        (energy, force), (expected, expected_force) = (evaluated(m, coord, types) for m in (model, model.models[0]))
+        np.testing.assert_allclose(energy - model.out_bias[0, types, 0], expected, rtol=1e-12)
+        np.testing.assert_allclose(force, expected_force, rtol=1e-10, atol=1e-13)
+
+
 def test_an_atom_alone_has_the_energy_of_the_network(table):
     model = made(bridge(DPA1, table))
     (energy, _), (expected, _) = (evaluated(m, np.zeros((1, 3)), np.array([1])) for m in (model, model.models[0]))
@@ -365,6 +407,16 @@ def test_nuclei_repel_each_other():
     for r in (0.3, 0.6, 0.7, 1.0):
         slope = (pair(r + h)[0].sum() - pair(r - h)[0].sum()) / (2 * h)
         np.testing.assert_allclose(pair(r)[1][1, 2], -slope, rtol=1e-7)
+
+
+@pytest.mark.parametrize("what", ["eval_descriptor", "eval_fitting_last_layer"])
+def test_descriptors_are_those_of_the_distances_that_the_network_sees(what):
+    pot = DeepPot(made(repelled(DPA1)), "numpy")
+    near, at_inner, far = (
+        getattr(pot, what)(np.array([[[0, 0, 0], [0, 0, r]]]), None, np.array([0, 1])) for r in (0.2, 0.5, 1.5)
+    )
+    np.testing.assert_allclose(near, at_inner, rtol=1e-12, atol=1e-14)
+    assert np.abs(far - near).max() > 1e-4
 
 
 @pytest.mark.parametrize(
@@ -514,6 +566,13 @@ def test_training_a_sum(tiny, tmp_path, table):
     assert pairs.sel[0] > 0
     np.testing.assert_array_equal(pairs.coefficients, made(pairtab(table)).coefficients)
     assert model.script["models"][2]["tab_file"] == "table.txt"
+
+
+def test_small_sel_of_a_part_is_told(tiny, tmp_path, caplog):
+    small = SE_E2_A | {"rcut": 3.0, "sel": [20, 3]}
+    trained(tiny, tmp_path, linear(standard(small), standard(DPA1 | {"rcut": 3.2, "sel": 60})), numb_steps=1)
+    assert "has more neighbours within 3 Å than sel [20, 3] takes" in caplog.text
+    assert "within 3.2 Å" not in caplog.text
 
 
 def test_training_a_bridge_and_going_on(tiny, tmp_path, table):

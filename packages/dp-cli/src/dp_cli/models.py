@@ -105,22 +105,16 @@ def check_same(source: Predictor, path: Path, target: str) -> None:
     target: the name that the file will have. Raises BackendError if they differ by more than rounding.
     """
     from dp_core.errors import BackendError
+    from dp_core.frozen import precision
     from dp_core.inference import Predictor
 
     with Predictor(path, None if frozen_for(str(path)) else "numpy") as made:
         found = difference(source, made)
         name = made.backend_name
     log.info(f"Largest difference of {target} ({name}) from its source ({source.backend_name}): {found}")
-    limit = EXACT if _is_double(source) else ROUGH
+    limit = EXACT if precision(source.get_model()) == "float64" else ROUGH
     if not found.relative <= limit:
         raise BackendError(
             f"{target} is not written, because the model gives other results on {name} than on {source.backend_name}: "
             f"{found}. Please report this with the model file and what `dp doctor --report` prints."
         )
-
-
-def _is_double(potential: Predictor) -> bool:
-    """Whether all networks compute in double precision."""
-    from dp_core.module import leaves
-
-    return all(str(leaf.dtype) in ("float64", "int64", "bool") for leaf in leaves(potential.get_model()).values())

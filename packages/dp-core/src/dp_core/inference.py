@@ -366,21 +366,21 @@ class Predictor:
         return given if fparam is None else np.concatenate([fparam, given], axis=1)
 
     def _warn_of_overflow(self, wanted: Ints) -> None:
-        spec = self.neighbor_spec
-        if self._warned or spec.types_alone or len(wanted) != len(spec.limits) or (wanted <= spec.limits).all():
+        if self._warned or len(wanted) == 1:  # nothing was evaluated
             return
-        self._warned = True
-        words = (
-            [f"{n} {name}" for n, name in zip(wanted, [*self._model.type_map, "in all"])]
-            if spec.by_type
-            else [str(wanted[-1])]
-        )
-        log.warning(
-            "An atom has more neighbours within %g Å than the model was made for; only the nearest count, so energies "
-            "jump when a neighbour enters. Largest numbers found: %s. Numbers of the model (sel): %s. "
-            "Train with sel of at least the numbers found.",
-            spec.rcut, ", ".join(words), list(spec.sel),
-        )  # fmt: skip
+        for spec, found in self.neighbor_spec.crowded(wanted):
+            self._warned = True
+            words = (
+                [f"{n} {name}" for n, name in zip(found, [*self._model.type_map, "in all"])]
+                if spec.by_type
+                else [str(found[-1])]
+            )
+            log.warning(
+                "An atom has more neighbours within %g Å than the model was made for; only the nearest count, so "
+                "energies jump when a neighbour enters. Largest numbers found: %s. Numbers of the model (sel): %s. "
+                "Train with sel of at least the numbers found.",
+                spec.rcut, ", ".join(words), list(spec.sel),
+            )  # fmt: skip
 
 
 class DeepPot(Predictor):

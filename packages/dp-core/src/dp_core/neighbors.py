@@ -72,6 +72,7 @@ class NeighborSpec:
     types_alone: bool = False
     marks_first: bool = False
     closest: float = 0.0  # Å, pairs should be farther apart
+    parts: tuple[NeighborSpec, ...] = ()  # what each of several models that share the table sees of it
 
     @property
     def in_blocks(self) -> bool:
@@ -85,7 +86,7 @@ class NeighborSpec:
 
     @property
     def limits(self) -> Ints:
-        """(blocks + 1,) the most neighbours of each block, and in all; compare ``FrameNeighbors.wanted``."""
+        """(blocks + 1,) the most neighbours of each block, and in all."""
         total = sum(self.sel)
         sel = self.sel if self.by_type else (total,) * self.blocks
         return np.array([*sel, np.iinfo(np.int64).max if self.types_alone else total], np.int64)
@@ -94,6 +95,15 @@ class NeighborSpec:
     def slot_blocks(self) -> int:
         """Number of slot blocks."""
         return self.blocks + len(self.shells)
+
+    def crowded(self, wanted: Ints) -> list[tuple[NeighborSpec, Ints]]:
+        """Where neighbours are left out, although they are meant to count: the spec, or those of its parts.
+
+        wanted: see ``FrameNeighbors``. Beside each spec is its share of it.
+        """
+        specs = self.parts or (self,)
+        shares = np.split(wanted, np.cumsum([s.blocks + 1 for s in specs])[:-1])
+        return [(s, w) for s, w in zip(specs, shares, strict=True) if not s.types_alone and (w > s.limits).any()]
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,7 @@ class FrameNeighbors:
     shell: Rows | None  # (pairs,) slot block, where blocks are shells
     slot: Rows  # (pairs,) place inside the slot block
     vectors: Floats  # (pairs, 3)
-    wanted: Ints  # (blocks + 1,) largest number of neighbours found by block, and in all; may exceed sel
+    wanted: Ints  # (blocks + 1,) most neighbours found by block, and in all; if the spec has parts, that of each part
     nearest: float  # Å, the shortest distance; inf without pairs
     start: int
     stop: int
@@ -251,7 +261,8 @@ def row_neighbors(
 
     groups = (stop - start) * spec.blocks
     per_block = np.bincount(group, minlength=groups).reshape(-1, spec.blocks)
-    wanted = np.append(per_block.max(axis=0, initial=0), per_block.sum(axis=1).max(initial=0))
+    found = [_counts(center - start, pairs.types[neighbor], distance, stop - start, part) for part in spec.parts]
+    wanted = np.concatenate([[*c.max(axis=0, initial=0), c.sum(axis=1).max(initial=0)] for c in found or [per_block]])
     keep = _within_sel(center - start, group, distance, per_block, spec)
     shell = None
     if spec.shells:
@@ -362,6 +373,13 @@ def _rank(group: NDArray[np.integer], count: int) -> Ints:
     starts: Ints = np.cumsum(sizes) - sizes
     ranks: Ints = np.arange(len(group)) - starts[group]
     return ranks
+
+
+def _counts(row: Rows, types: Ints, distance: Floats, rows: int, spec: NeighborSpec) -> Ints:
+    """How many neighbours each row has within the cutoff, by block: (rows, blocks)."""
+    near = distance <= spec.rcut
+    group = row[near] * spec.blocks + (types[near] if spec.in_blocks else 0)
+    return np.bincount(group, minlength=rows * spec.blocks).reshape(-1, spec.blocks)
 
 
 def _shells(rank: Ints, distance: Floats, spec: NeighborSpec) -> Rows:

@@ -120,7 +120,7 @@ class Part:
     batch: Batch
     frames: slice
     atoms: slice
-    wanted: Ints  # (blocks + 1,) most neighbours found, see FrameNeighbors
+    wanted: Ints  # most neighbours found, see FrameNeighbors
 
 
 def tables(
@@ -214,7 +214,7 @@ def predict(
     *,
     atomic_virial: bool = False,
 ) -> tuple[Prediction, Ints]:
-    """Evaluate all parts of frames with ``natoms`` atoms each. Also returns the most neighbours found by slot block.
+    """Evaluate all parts of frames with ``natoms`` atoms each. Also returns the most neighbours found, ``wanted``.
 
     Derivatives are there if the evaluator gives them. Raises NonFiniteError if an output or a derivative is no number.
     """

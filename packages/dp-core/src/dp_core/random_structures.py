@@ -51,7 +51,7 @@ def random_sample(model: Any, random: np.random.Generator, natoms: int, *, perio
         if coord is not None:
             coord = coord + random.normal(size=3)  # not only inside the cell
             wanted = frame_neighbors(coord, box if periodic else None, types, spec).wanted
-            if spec.types_alone or (wanted <= spec.limits).all():
+            if not spec.crowded(wanted):
                 break
         density *= 0.9
     fparam, aparam = _random_parameters(model, random, natoms)

@@ -23,6 +23,7 @@ import numpy as np
 from dp_core.backend import installed
 from dp_core.descriptors.protocol import parts_of
 from dp_core.errors import DpError
+from dp_core.frozen import precision
 from dp_core.inference import Predictor
 from dp_core.model_file import load_model, save_model
 from dp_core.models.protocol import members
@@ -199,7 +200,7 @@ def _set_up(dp: Predictor, random: np.random.Generator, natoms: int) -> _Bench:
     vacuum = np.array([r.energy for r in _evaluate(dp, alone)])
     energies = np.abs(results[1].atom_energy - vacuum).max(initial=0.0)
     forces = max(_largest(r.force) for r in results)
-    single = any(str(leaf.dtype).endswith("float32") for leaf in leaves(dp.get_model()).values())
+    single = precision(dp.get_model()) == "float32"
     floor = 1e-6 * max(1e-3, float(np.abs(results[1].atom_energy).max()))
     return _Bench(dp, random, single, bulk, cluster, max(float(energies), floor), max(forces, floor))
 
@@ -414,7 +415,17 @@ def _sums(b: _Bench) -> float:
             _largest(r.atom_virial.sum(axis=0) - r.virial) / (n * b.force_scale),
             _largest(r.virial - np.swapaxes(r.virial, 1, 2)) / (n * b.force_scale) if invariant else 0.0,
         )
-    return worst
+    return max(worst, _mean(b)) if b.dp.get_model().output.intensive else worst
+
+
+def _mean(b: _Bench) -> float:
+    """The value of a frame against the mean over its atoms, without those that the model excludes."""
+    worst = 0.0
+    for sample in (b.bulk, b.cluster):
+        p = b.dp.predict([sample.structure], **_parameters([sample]))
+        counted = ~np.isin(sample.types, b.dp.get_model().atom_exclude_types)
+        worst = max(worst, _largest(p.atomic[counted].sum(axis=0) / max(counted.sum(), 1) - p.total[0]))
+    return worst / b.energy_scale
 
 
 def _frames(b: _Bench) -> list[Sample]:

@@ -19,9 +19,9 @@ def shared_spec(specs: Sequence[NeighborSpec], ntypes: int, exclude: Iterable[tu
 
     ntypes: types of the table; exclude: pairs of them that do not see each other.
     """
-    by_type = all(s.by_type for s in specs)
+    by_type = all(s.by_type and s.sel == specs[0].sel for s in specs)
     split = not by_type and any(s.in_blocks for s in specs)
-    sel = tuple(map(max, zip(*(s.sel for s in specs), strict=True))) if by_type else (max(sum(s.sel) for s in specs),)
+    sel = specs[0].sel if by_type else (max(sum(s.sel) for s in specs),)
     return NeighborSpec(
         max(s.rcut for s in specs),
         sel[:ntypes] if by_type else sel,
@@ -33,7 +33,16 @@ def shared_spec(specs: Sequence[NeighborSpec], ntypes: int, exclude: Iterable[tu
         types_alone=any(s.types_alone for s in specs),
         marks_first=any(s.marks_first for s in specs),
         closest=max(s.closest for s in specs),
+        parts=_different(specs),
     )
+
+
+def _different(specs: Sequence[NeighborSpec]) -> tuple[NeighborSpec, ...]:
+    """The specs without those that limit neighbours no further than another one with the same cutoff."""
+    parts = [part for s in specs for part in s.parts or (s,)]
+    limits = {(p.rcut, p.types_alone, p.sel if p.by_type else (sum(p.sel),)): p for p in parts}
+    totals = {(p.rcut, sum(p.sel)) for p in parts if p.by_type and not p.types_alone}
+    return tuple(p for p in limits.values() if p.by_type or (p.rcut, sum(p.sel)) not in totals)
 
 
 def _nested(specs: Sequence[NeighborSpec]) -> tuple[tuple[float, int], ...]:
@@ -71,8 +80,14 @@ def check_blocks(own: NeighborSpec, types: Sequence[int], name: str) -> None:
 
 
 def _blocks(table: Neighborhood, shared: NeighborSpec, own: NeighborSpec) -> Neighborhood:
-    limits = tuple(own.sel) if own.by_type else (sum(own.sel),) * own.ntypes
-    return _within(table, shared, own, None if limits == shared.sel else nearest(table, limits))
+    """Blocks by type: the nearest of all types together first, then the nearest of each type."""
+    total = sum(own.sel)
+    limits = tuple(own.sel) if own.by_type else (total,) * own.ntypes
+    keep = None if limits == shared.sel else nearest(table, limits)
+    if not own.types_alone and (total < sum(shared.sel) or shared.types_alone):
+        near = namespace(table.vectors).argsort(_by_distance(table), axis=-1) < total  # the rank of each slot
+        keep = near if keep is None else namespace(near).logical_and(near, keep)
+    return _within(table, shared, own, keep)
 
 
 def _one_block(table: Neighborhood, shared: NeighborSpec, own: NeighborSpec) -> Neighborhood:
@@ -161,9 +176,7 @@ def kept(table: Neighborhood, keep: Array) -> Neighborhood:
 def merged(table: Neighborhood) -> Neighborhood:
     """A table with blocks by type as one with a single block, in which the nearest neighbour comes first."""
     xp = namespace(table.vectors)
-    occupied = table.neighbor_types >= 0
-    squares = xp.sum(table.vectors * table.vectors, axis=-1)
-    order = xp.argsort(xp.where(occupied, squares, xp.full_like(squares, float("inf"))), axis=-1)
+    order = _by_distance(table)
     n, k = arrays.shape(order)
     place = xp.reshape(arrays.positions(n * k, like=table.vectors), (n, k))[:, :1] + order
 
@@ -178,3 +191,10 @@ def merged(table: Neighborhood) -> Neighborhood:
         row_counts=(n,),
         slot_counts=(k,),
     )
+
+
+def _by_distance(table: Neighborhood) -> Array:
+    """The slots of each row, the nearest neighbour first, empty ones last: (n, K)."""
+    xp = namespace(table.vectors)
+    squares = xp.sum(table.vectors * table.vectors, axis=-1)
+    return xp.argsort(xp.where(table.neighbor_types >= 0, squares, xp.full_like(squares, float("inf"))), axis=-1)

@@ -133,14 +133,13 @@ class LinearEnergy(Combination):
 
     def contributions(self, table: Neighborhood) -> Array:
         """(n, 1) in eV."""
+        return sum(w * model(self.view(k, table))["energy"] for k, (w, model) in enumerate(self._weighted()))
+
+    def view(self, k: int, table: Neighborhood) -> Neighborhood:
+        """What a model sees of the table; beside an inner potential, in the distances that this leaves to it."""
+        view = super().view(k, table)
         inner = next((model for model in self.models if isinstance(model, InnerPotential)), None)
-
-        def energy(k: int) -> Array:
-            view = self.view(k, table)
-            model = self.models[k]
-            return model(view if inner is None or model is inner else inner.outer(view))["energy"]
-
-        return sum(w * energy(k) for k, (w, _) in enumerate(self._weighted()))
+        return view if inner is None or self.models[k] is inner else inner.outer(view)
 
     def _weighted(self) -> list[tuple[float, Any]]:
         weights = self.weights

@@ -58,13 +58,19 @@ class ZBLBridge(Combination):
         xp = namespace(table.vectors)
         occupied = table.neighbor_types >= 0
         r = arrays.safe_norm(table.vectors, occupied)
-        near = xp.where(occupied, xp.exp(-r / self.smin_alpha), xp.zeros_like(r))
+        # σ does not depend on what is subtracted; with the smallest distance, at least one weight is not about 0
+        far = xp.where(occupied, r, xp.full_like(r, np.inf))
+        beyond = xp.full_like(xp.sum(r, axis=1, keepdims=True), np.inf)  # a row may have no slots
+        smallest = arrays.detached(xp.min(xp.concat([far, beyond], axis=1), axis=1, keepdims=True))
+        shifted = xp.where(occupied, r - smallest, xp.zeros_like(r))
+        near = xp.where(occupied, xp.exp(-shifted / self.smin_alpha), xp.zeros_like(r))
         total = xp.sum(near, axis=1, keepdims=True)
-        sigma = xp.sum(r * near, axis=1, keepdims=True) / xp.maximum(total, xp.full_like(total, 1e-20))
+        alone = total == 0.0
+        sigma = xp.sum(r * near, axis=1, keepdims=True) / xp.where(alone, xp.ones_like(total), total)
         u = (sigma - self.sw_rmin) / (self.sw_rmax - self.sw_rmin)
         u = xp.minimum(xp.maximum(u, xp.zeros_like(u)), xp.ones_like(u))
         w = 1.0 - u**3 * (10.0 + u * (6.0 * u - 15.0))
-        return xp.where(sigma > 0.0, w, xp.zeros_like(w))
+        return xp.where(alone, xp.zeros_like(w), w)
 
     @classmethod
     def init(cls, settings: Any, type_map: Sequence[str]) -> ZBLBridge:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from dp_core.data import Frame, Label, System, validate_frame
-from dp_core.neighbors import FrameNeighbors, NeighborSpec, named_neighbors
+from dp_core.neighbors import FrameNeighbors, Ints, NeighborSpec, named_neighbors
 
 Item = tuple[Frame, FrameNeighbors]
 
@@ -50,7 +50,7 @@ class FrameStore:
         self._systems, self._labels, self.spec = systems, labels, spec
         self._budget, self._warn = budget, warn
         self._kept: dict[tuple[int, int], Item] = {}
-        self._told = np.zeros(0, np.int64)
+        self._told: dict[NeighborSpec, Ints] = {}
 
     def __getitem__(self, place: tuple[int, int]) -> Item:
         """A frame by (system, frame). Raises DataError for numbers that cannot be right."""
@@ -68,17 +68,16 @@ class FrameStore:
         return frame, neighbors
 
     def _check_sel(self, neighbors: FrameNeighbors, place: tuple[int, int]) -> None:
-        if self.spec.types_alone:
-            return
-        told = np.maximum(self.spec.limits, self._told) if len(self._told) else self.spec.limits
-        if not (neighbors.wanted > told).any():
-            return
-        self._told = np.maximum(told, neighbors.wanted)
-        need = self._told[:-1].tolist() if self.spec.by_type else int(self._told[-1])
-        self._warn(
-            f"{self.where(place)} has more neighbours within {self.spec.rcut:g} Å than sel {list(self.spec.sel)} "
-            f"takes; the farthest are left out, so forces are wrong there. Set sel to at least {need}, or to 'auto'."
-        )
+        for spec, wanted in self.spec.crowded(neighbors.wanted):
+            told = self._told.get(spec, spec.limits)
+            if not (wanted > told).any():
+                continue
+            told = self._told[spec] = np.maximum(told, wanted)
+            need = told[:-1].tolist() if spec.by_type else int(told[-1])
+            self._warn(
+                f"{self.where(place)} has more neighbours within {spec.rcut:g} Å than sel {list(spec.sel)} takes; the "
+                f"farthest are left out, so forces are wrong there. Set sel to at least {need}, or to 'auto'."
+            )
 
     def where(self, place: tuple[int, int]) -> str:
         """A frame in words."""
