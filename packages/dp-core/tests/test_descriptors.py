@@ -131,9 +131,6 @@ def test_a_hybrid_is_its_descriptors_side_by_side():
     assert values.shape == (12, descriptor.dim_out)
     assert axes.shape == (12, descriptor.dim_emb, 3)
     assert descriptor.message_passing
-    for k, child in enumerate(descriptor.list):
-        assert descriptor.davg[k] is child.davg
-        assert descriptor.dstd[k] is child.dstd
     np.testing.assert_allclose(values, np.concatenate([v for v, _ in alone], axis=1), rtol=1e-12, atol=1e-14)
     together = np.concatenate([a for _, a in alone if a is not None], axis=1)
     np.testing.assert_allclose(axes, together, rtol=1e-12, atol=1e-14)

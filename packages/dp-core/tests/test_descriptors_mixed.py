@@ -12,6 +12,7 @@ from dp_core.errors import ConfigError, FormatError
 from dp_core.model_file import load_model
 from dp_core.module import leaves, replace, trained_leaves, with_leaves
 from dp_core.neighbors import NeighborSpec, build_batch, frame_neighbors
+from dp_core.nn.attention import softmax_parts
 from dp_core.nn.electrons import electron_configurations
 from dp_core.nn.type_embedding import TypeEmbedding
 from dp_core.schema.section import Variant
@@ -150,6 +151,18 @@ def test_empty_slots_one_by_one(name, virtual):
     assert d.marks_first == (name in ("smooth attention", "other attention"))
 
 
+@pytest.mark.parametrize(("precision", "lowest"), [("float32", -130.0), ("float64", -800.0)])
+@pytest.mark.parametrize("spare", [0.0, 2.0])
+def test_low_logits_do_not_vanish(precision, lowest, spare):
+    """Without empty slots, a smooth attention is that of the largest logit, however low; else that of those slots."""
+    logits = np.array([[[lowest, lowest + 1.0, 0.0]]], precision)
+    valid = np.array([[[1], [1], [0]]], precision)
+    p, total = softmax_parts(logits, valid, np.full((1, 1, 1), spare, precision), smooth=True)
+    expected = np.array([1.0, np.e]) / (1.0 + np.e) if not spare else np.zeros(2)
+    np.testing.assert_allclose((p / total)[0, 0, :2], expected, rtol=1e-5, atol=1e-30)
+    assert p.dtype == total.dtype == precision
+
+
 def test_large_logits_do_not_overflow():
     """Attention without normalisation, with logits in the thousands, is that of the largest one."""
     settings = DPA1 | {"normalize": False, "temperature": 1e5, "smooth_type_embedding": False, "set_davg_zero": True}
@@ -240,6 +253,14 @@ def test_known_types_keep_their_values(econf, tebd_dim):
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-14)
     np.testing.assert_array_equal(changed.dstd[0], np.ones((9, 4)))
+
+
+@pytest.mark.parametrize("width", [2, 3, 4, 6])
+def test_known_types_keep_their_values_with_learned_steps(width):
+    """The steps scale the weights, not the skip connection."""
+    before = TypeEmbedding.init(["O", "H"], [width, 5], resnet_dt=True, use_tebd_bias=True, seed=1)
+    after = before.change_type_map(["N", "H", "O"], np.random.default_rng(1))
+    np.testing.assert_allclose(after()[[2, 1]], before()[:2], rtol=1e-12, atol=1e-14)
 
 
 def test_types_that_cannot_change():

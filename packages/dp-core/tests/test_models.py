@@ -200,6 +200,10 @@ def test_a_sum_is_that_of_its_models(table, weights, factors):
 
 KINDS = {
     "shells of shells": [DPA3, DPA1 | {"rcut": 3.4, "sel": 30}, DPA1 | {"rcut": 2.0, "sel": 5}],
+    "shells of a hybrid": [
+        DPA1 | {"rcut": 1.6},
+        {"type": "hybrid", "list": [DPA1 | {"rcut": 3.4, "sel": 30}, DPA1 | {"rcut": 3.4, "sel": 9}]},
+    ],
     "not one in the other": [DPA3, DPA1 | {"rcut": 3.4, "sel": 10}],
     "blocks by type": [SE_E2_A, SE_E2_A | {"rcut": 3.3, "sel": [30, 24]}],
     "blocks and none": [SE_E2_A, DPA1 | {"sel": 6}, DPA3],
@@ -209,7 +213,7 @@ KINDS = {
 @pytest.mark.parametrize("name", KINDS)
 def test_models_of_all_kinds_share_a_table(name):
     model = made(linear(*map(standard, KINDS[name])))
-    assert bool(model.neighbor_spec.shells) == (name == "shells of shells")
+    assert bool(model.neighbor_spec.shells) == name.startswith("shells")
     coord, types = cluster()
     energy, force = evaluated(model, coord, types)
     alone = [evaluated(child, coord, types) for child in model.models]
@@ -245,6 +249,23 @@ def test_too_small_sel_of_a_bridge_is_told_once(table, caplog):
     evaluated(made(bridge(SE_E2_A | {"sel": [2, 4]}, table)), coord, types)
     (record,) = caplog.records
     assert "Numbers of the model (sel): [2, 4]" in record.getMessage()
+
+
+def test_every_model_of_a_sum_knows_the_first_atom():
+    """Its type counts for empty slots of each of them, also where the shared table has none for the nearer ones."""
+    near, far = (DPA1 | {"set_davg_zero": False, "rcut": rcut, "sel": sel} for rcut, sel in ((1.6, 20), (3.4, 30)))
+    model = made(linear(standard(near), standard(far)))
+
+    def with_mean(part):
+        return replace(part, davg=part.davg + np.array([0.3, 0.0, 0.0, 0.0]))
+
+    model = replace(model, models=tuple(replace(m, descriptor=with_mean(m.descriptor)) for m in model.models))
+    assert model.neighbor_spec.marks_first
+    assert model.neighbor_spec.shells
+    coord, types = cluster()
+    energy, _ = evaluated(model, coord, types)
+    alone = sum(evaluated(child, coord, types)[0] for child in model.models)
+    np.testing.assert_allclose(energy - model.out_bias[0, types, 0], alone, rtol=1e-12, atol=1e-13)
 
 
 def test_exclusions_of_the_models_and_of_the_sum(table):

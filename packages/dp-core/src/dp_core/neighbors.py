@@ -59,7 +59,7 @@ class NeighborSpec:
     together with blocks by type.
 
     Some old models give empty slots the type t of the first atom of their frame: with ``marks_first`` empty slots have
-    the type −2 − t (−1 if that atom is virtual), and every row has one.
+    the type −2 − t (−1 if that atom is virtual), and every row has one in each block.
     """
 
     rcut: float  # Å
@@ -493,7 +493,7 @@ def build_batch(
         slot_block = _joined([f.shell for f in frames if f.shell is not None])
     widest = np.zeros(spec.slot_blocks, np.int64)
     np.maximum.at(widest, slot_block, slot + 1)
-    widest[-1] += spec.marks_first
+    widest += spec.marks_first  # in every block, as a model may see some of them only
     slot_counts = tuple(round_slots(int(w)) for w in widest)
     k = sum(slot_counts)
     flat = center * k + np.cumsum([0, *slot_counts])[slot_block] + slot

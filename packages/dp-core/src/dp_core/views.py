@@ -106,11 +106,15 @@ def _within(table: Neighborhood, shared: NeighborSpec, own: NeighborSpec, keep: 
 
 
 def _joined_shells(table: Neighborhood, shared: NeighborSpec, own: NeighborSpec) -> Neighborhood:
-    """The blocks of slots that are inside the cutoff, as one block for each shell that the model has, and the rest."""
+    """The blocks of slots that are inside the cutoff, as one block for each shell that the model has, and the rest.
+
+    Joined blocks have empty slots in between. Models with shells take that; for others neighbours come first again.
+    """
     shells = [*shared.shells, (shared.rcut, sum(shared.sel))]
     ends = [shells.index(shell) + 1 for shell in (*own.shells, (own.rcut, sum(own.sel)))]
     counts = tuple(sum(table.slot_counts[a:b]) for a, b in pairwise([0, *ends]))
-    return replace(first_blocks(table, ends[-1]), slot_counts=counts)
+    joined = replace(first_blocks(table, ends[-1]), slot_counts=counts)
+    return merged(joined) if ends[-1] > 1 and not own.shells else joined
 
 
 def first_blocks(table: Neighborhood, count: int) -> Neighborhood:
@@ -174,7 +178,7 @@ def kept(table: Neighborhood, keep: Array) -> Neighborhood:
 
 
 def merged(table: Neighborhood) -> Neighborhood:
-    """A table with blocks by type as one with a single block, in which the nearest neighbour comes first."""
+    """A table with neighbours in any order as one with a single block, in which the nearest neighbour comes first."""
     xp = namespace(table.vectors)
     order = _by_distance(table)
     n, k = arrays.shape(order)

@@ -98,16 +98,6 @@ class Hybrid:
         return (max(sum(child.sel) for child in self.list),)
 
     @property
-    def davg(self) -> tuple[Array, ...]:
-        """The means of the descriptors, in their order; they are theirs, and the document has no others."""
-        return tuple(child.davg for child in self.list)
-
-    @property
-    def dstd(self) -> tuple[Array, ...]:
-        """The standard deviations of the descriptors."""
-        return tuple(child.dstd for child in self.list)
-
-    @property
     def message_passing(self) -> bool:
         """Whether a descriptor passes messages."""
         return any(child.message_passing for child in self.list)

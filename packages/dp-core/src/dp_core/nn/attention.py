@@ -143,12 +143,14 @@ def softmax_parts(logits: Array, valid: Array, spare: Array, *, smooth: bool) ->
     """
     xp = namespace(logits, valid)
     rows, many, _ = arrays.shape(logits)
-    if not smooth:
-        logits = logits + _NEVER * (1.0 - xp.matrix_transpose(valid))
-    empty = xp.broadcast_to(0.0 * spare + (0.0 if smooth else _NEVER), (rows, many, 1))
+    logits = logits + _NEVER * (1.0 - xp.matrix_transpose(valid))
+    empty = xp.full_like(spare, _NEVER)
+    if smooth:  # the logit of empty slots, if there are any
+        empty = xp.where(spare == 0.0, empty, xp.zeros_like(spare))
+    empty = xp.broadcast_to(empty, (rows, many, 1))
     top = arrays.detached(xp.max(xp.concat([logits, empty], axis=-1), axis=-1, keepdims=True))
     p = xp.exp(logits - top)
-    return p, p @ valid + (spare * xp.exp(-top) if smooth else spare)
+    return p, p @ valid + (spare * xp.exp(-xp.maximum(top, xp.zeros_like(top))) if smooth else spare)
 
 
 def spare_slots(valid: Array, nnei: int, *, smooth: bool) -> Array:

@@ -118,6 +118,8 @@ class TypeEmbedding:
                 f"The type embedding has a skip connection for {self.ntypes} or {len(type_map)} types, and its "
                 f"activation is {first.activation_function!r}, so that its types cannot be changed."
             )
+        if first.idt is not None:  # the weights are scaled, the skip connection is not
+            old, new = old / first.idt, new / first.idt
         rows = first.w + old
         chosen = random.uniform(size=(len(type_map), rows.shape[1]))
         for k, name in enumerate(type_map):
