@@ -85,7 +85,7 @@ def _archive_members(path: Path, *names: str) -> dict[str, bytes]:
             return {name: archive.read(places[name]) for name in names if name in places}
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error}. Check the path.") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         raise FormatError(f"{path} is damaged: {error}. Copy or freeze it again.") from error
 
 
