@@ -17,7 +17,7 @@ from dp_core import DeepPot, frozen
 from dp_core.backend import FRAMEWORKS, SUFFIXES, backend_of, get_backend, installed
 from dp_core.errors import BackendError, DataError, DpError, FormatError
 from dp_core.format import seal
-from dp_core.format.protobuf_field import field
+from dp_core.format.protobuf_field import field, sealed
 from dp_core.model_file import FIELDS, MEMBER, RECORD, document_bytes, load_model, members, read_model_document
 from dp_core.models.standard import StandardModel
 from dp_core.module import leaves, replace
@@ -32,6 +32,7 @@ SIZES = [
     ([20, 10, 4, 3], [7, 3, 5, 2], 3),
     ([5, 9, 2, 0], [0, 4, 1, 2], 1),  # no neighbours of one type
     ([0, 9, 3, 1], [6, 4, 0, 2], 2),  # no atoms of one type
+    ([1, 1, 1, 1], [1, 1, 1, 1], 4),  # sizes that frameworks treat apart
     ([1, 0, 0, 0], [0, 0, 0, 0], 1),  # one isolated atom
     ([0, 0, 0, 0], [3, 4, 1, 1], 1),  # nothing
 ]
@@ -203,11 +204,11 @@ def changed(path, folder, name, content):
         (made / name).unlink()
         if content is not None:
             (made / name).write_bytes(content)
-            seal(made)
+        seal(made)
     elif path.suffix == ".pb":
         if content is None:
             pytest.skip("dp-tf tests graphs of other programs")
-        made.write_bytes(path.read_bytes() + field(FIELDS[name], content))  # the last one counts
+        made.write_bytes(sealed(path.read_bytes() + field(FIELDS[name], content)))  # the last one counts
     else:
         with zipfile.ZipFile(path) as source, zipfile.ZipFile(made, "w") as target:
             for item in source.infolist():
@@ -282,23 +283,49 @@ def test_cut_text_is_refused_or_right(files, golden, tmp_path):
         np.testing.assert_allclose(energy, case.data["energy"], rtol=1e-9)
 
 
+def spots(path):
+    """Names of files (of the copy of a frozen one) and places in them where a byte is changed."""
+    if path.is_dir():
+        return [("saved_model.pb", (path / "saved_model.pb").stat().st_size // 2)]
+    if path.suffix == ".pb":
+        return [("", int(place)) for place in np.linspace(0, path.stat().st_size - 1, 20)]
+    with zipfile.ZipFile(path) as archive:  # one byte of every member, weights among them
+        inside = [item for item in archive.infolist() if item.compress_size]
+        assert path.suffix != ".pth" or any("/data/" in item.filename for item in inside)
+        found, content = [("", archive.start_dir + 46)], path.read_bytes()  # a name in the directory
+        for item in inside:
+            name, extra = np.frombuffer(content, "<u2", 2, item.header_offset + 26)
+            found.append(("", item.header_offset + 30 + int(name) + int(extra) + item.compress_size // 2))
+        return found
+
+
 @pytest.mark.parametrize("suffix", GRAPHS)
 def test_damaged_bytes_are_refused(files, tmp_path, suffix):
-    """Of the graph, in files that have checksums of their members."""
-    if suffix == ".pb":
-        pytest.skip("a protobuf message has none")
+    """A byte of the graph, a weight, or anything else, whatever the framework notices itself."""
     path = files(suffix)
     copy = tmp_path / path.name
     (shutil.copytree if path.is_dir() else shutil.copy)(path, copy)
-    target = copy / "saved_model.pb" if path.is_dir() else copy
-    content = bytearray(target.read_bytes())
-    if path.is_dir():
-        content[len(content) // 2] ^= 255
-    else:
-        with zipfile.ZipFile(path) as archive:
-            largest = max(archive.infolist(), key=lambda item: item.compress_size)
-        begin = largest.header_offset + 1000
-        content[begin : begin + 100] = bytes(x ^ 255 for x in content[begin : begin + 100])
-    target.write_bytes(content)
-    with pytest.raises(DpError, match=r"damaged|does not load|cannot be read"):
-        DeepPot(copy).get_model()
+    for name, place in spots(path):
+        target = copy / name
+        whole = target.read_bytes()
+        target.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        with pytest.raises(FormatError, match=r"damaged|was not written by dp"):
+            get_backend(backend_of(copy)).load(copy)
+        target.write_bytes(whole)
+    get_backend(backend_of(copy)).load(copy)
+
+
+@pytest.mark.parametrize("suffix", [suffix for suffix in GRAPHS if suffix.startswith(".savedmodel")])
+def test_the_seal_names_every_file(files, tmp_path, suffix):
+    copy = tmp_path / f"model{suffix}"
+    shutil.copytree(files(suffix), copy)
+    (copy / "assets").mkdir(exist_ok=True)
+    (copy / "assets" / "more.txt").touch()
+    with pytest.raises(FormatError, match=r"checksums\.json does not name assets/more\.txt"):
+        load_model(copy)
+    (copy / "checksums.json").write_text("{}")
+    with pytest.raises(FormatError, match=r"checksums\.json does not name"):
+        load_model(copy)
+    (copy / "checksums.json").unlink()
+    with pytest.raises(FormatError, match=r"checksums\.json is missing"):
+        load_model(copy)

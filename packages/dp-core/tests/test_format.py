@@ -426,6 +426,72 @@ def test_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
     assert not os.listdir(tmp_path)
 
 
+@pytest.fixture
+def two_folders(tmp_path):
+    """A folder ``model.dir`` with the file ``mark`` and how another one is put in its place."""
+    path = tmp_path / "model.dir"
+    path.mkdir()
+    (path / "mark").write_text("old")
+
+    def put(**options):
+        with fmt.replaced(path, **options) as made:
+            made.mkdir()
+            (made / "mark").write_text("new")
+
+    return path, put
+
+
+def test_a_folder_takes_the_place_of_its_kind_only(two_folders, tmp_path):
+    path, put = two_folders
+    (path / "thesis.txt").touch()
+    for options in ({}, {"replaceable": "other"}):
+        with pytest.raises(FormatError, match=r"model\.dir cannot be written: Is a directory\. It is a folder; give"):
+            put(**options)
+    with pytest.raises(FormatError, match="It is a folder"), fmt.replaced(path, replaceable="mark") as made:
+        made.write_text("a file")
+    assert os.listdir(tmp_path) == ["model.dir"]
+    assert sorted(os.listdir(path)) == ["mark", "thesis.txt"]
+    put(replaceable="mark")
+    assert os.listdir(tmp_path) == ["model.dir"]
+    assert os.listdir(path) == ["mark"]
+    assert (path / "mark").read_text() == "new"
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("when", [0, 1, 2, 3])
+def test_a_folder_is_never_lost(two_folders, tmp_path, monkeypatch, kind, when):
+    """Interrupted before or after each of the two renames."""
+    path, put = two_folders
+    calls, plain = [], os.replace
+
+    def replace(source, target):
+        calls.append(target)
+        if len(calls) == when // 2 + 1:
+            if when % 2:
+                plain(source, target)
+            raise kind
+        plain(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(kind):
+        put(replaceable="mark")
+    assert (path / "mark").read_text() == ("new" if when == 3 else "old")
+    assert os.listdir(tmp_path) == ["model.dir"]
+
+
+def test_what_is_replaced_is_synced(two_folders, monkeypatch):
+    path, put = two_folders
+    synced, plain = set(), os.fsync
+
+    def fsync(descriptor):
+        synced.add(os.fstat(descriptor).st_ino)
+        plain(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    put(replaceable="mark")
+    assert {file.stat().st_ino for file in (path, path / "mark", path.parent)} <= synced
+
+
 def test_links_are_followed_and_the_umask_is_kept(tmp_path):
     (tmp_path / "real.dp").write_bytes(b"old")
     (tmp_path / "link.dp").symlink_to("real.dp")

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from dp_core import frozen
 from dp_core.errors import BackendError, FormatError
-from dp_core.format.protobuf_field import field, find_field
+from dp_core.format.protobuf_field import field, find_field, is_sealed, sealed
 from dp_core.model_file import document_bytes
 
 
@@ -53,7 +53,7 @@ def test_a_saved_model_has_a_signature(model, freeze):
 
 def rewritten(path, name, change):
     made = path.with_name(name)
-    made.write_bytes(change(path.read_bytes()))
+    made.write_bytes(sealed(change(path.read_bytes())))
     return made
 
 
@@ -69,6 +69,16 @@ def with_unknown_operation(data):
         .replace(b"\n\x04Tanh", b"\n\x04Lass")
         .replace(b"\x12\x04Tanh", b"\x12\x04Lass")
     )
+
+
+def test_a_message_that_was_changed_is_not_sealed():
+    message = sealed(field(3, b"abc"))
+    assert is_sealed(message)
+    assert find_field(message, 3) == b"abc"
+    for k in range(len(message)):
+        assert not is_sealed(message[:k])
+        assert not is_sealed(message[:k] + bytes([message[k] ^ 1]) + message[k + 1 :])
+    assert not is_sealed(message + field(4, b""))
 
 
 def test_graphs_of_others(model, freeze, tf_backend):

@@ -1,17 +1,14 @@
 """PyTorch against NumPy, conversion of arrays, devices and threads."""
 
 import os
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import array_api_compat.torch as compat
 import numpy as np
 import pytest
 import torch
 
-import dp_torch
 from dp_core import arrays
 from dp_core.backend import get_backend
 from dp_core.errors import BackendError
@@ -144,8 +141,3 @@ def test_no_compiler_framework_is_loaded_for_evaluation():
     )
     found = run_python(code)
     assert found.stdout == "False\n", found.stderr
-
-
-def test_no_model_is_named():
-    source = "".join(p.read_text() for p in Path(dp_torch.__file__).parent.glob("*.py"))
-    assert not re.findall(r"(?i)se_e2|se_e3|se_a|dpa|loc_frame|dipole|polar|zbl", source)

@@ -82,6 +82,8 @@ def test_compiled_file(model, freeze, make_table, torch_backend):
             scale = np.abs(expected[key]).max(initial=0.0)
             np.testing.assert_allclose(value, expected[key], rtol=0, atol=1e-12 * scale, err_msg=f"{key} {rows}")
     assert read_model_document(path)["model"]["type"] == "standard"
+    with zipfile.ZipFile(path) as archive:
+        assert {name.split("/")[0] for name in archive.namelist()} == {"archive"}  # whatever the name of the file
     assert backend_of(path) == "torch"
 
 

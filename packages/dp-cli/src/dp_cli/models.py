@@ -36,7 +36,7 @@ def written_model(model: Any, path: str | Path, *, option: str) -> Iterator[Path
 
     backend = None if is_checkpoint(path) else get_backend(backend_of(path))
     check_folder(path, option=option, replaceable=MEMBER)
-    with replaced(path) as temporary:
+    with replaced(path, replaceable=MEMBER) as temporary:
         try:
             if backend is None:
                 write_bytes(temporary, document_bytes(model))

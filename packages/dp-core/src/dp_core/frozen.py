@@ -149,7 +149,7 @@ def writing(path: Path, model: Any, load: Callable[[Path], Evaluator], reference
 
     load: gives the evaluator of the file; reference: that of the model. Raises BackendError where they disagree.
     """
-    with replaced(path) as made:
+    with replaced(path, replaceable=MEMBER) as made:
         yield made
         table = smaller_table(sample_table(model))  # of sizes that the graph was not traced with
         check_agrees(load(made)(table), reference(table), precision(model))

@@ -21,8 +21,7 @@ from dp_core.format import (
     read_document,
     write_document,
 )
-from dp_core.format.files import CHECKSUMS
-from dp_core.format.protobuf_field import find_field
+from dp_core.format.protobuf_field import find_field, is_sealed
 from dp_core.module import replace
 
 #: Members of a frozen file, a zip archive or a folder: its complete document, and the record of what it can do.
@@ -70,31 +69,36 @@ def members(path: Path, *names: str) -> dict[str, bytes]:
 
 
 def _folder_members(path: Path, *names: str) -> dict[str, bytes]:
-    if not all((path / name).is_file() for name in (CHECKSUMS, *names)):
+    if not any((path / name).is_file() for name in (MEMBER, RECORD)):
         return {}
     check_seal(path)
-    return {name: read_bytes(path / name) for name in names}
+    return {name: read_bytes(path / name) for name in names if (path / name).is_file()}
 
 
 def _archive_members(path: Path, *names: str) -> dict[str, bytes]:
-    """Members in whatever folders of the archive."""
+    """Members in whatever folders of the archive; none of its members may be damaged, the framework does not check."""
     try:
         with zipfile.ZipFile(path) as archive:
+            if wrong := archive.testzip():
+                raise zipfile.BadZipFile(f"{wrong} is changed or cut off")
             places = {place.rsplit("/", 1)[-1]: place for place in archive.namelist()}
             return {name: archive.read(places[name]) for name in names if name in places}
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error}. Check the path.") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         raise FormatError(f"{path} is damaged: {error}. Copy or freeze it again.") from error
 
 
 def _graph_fields(path: Path, *names: str) -> dict[str, bytes]:
     message = read_bytes(path)
     try:
-        found = {name: find_field(message, FIELDS[name]) for name in names}
+        fields = {name: find_field(message, FIELDS[name]) for name in names}
     except FormatError as error:
         raise FormatError(f"{path} is damaged: {error}. Copy or freeze it again.") from error
-    return {name: content for name, content in found.items() if content is not None}
+    found = {name: content for name, content in fields.items() if content is not None}
+    if found and not is_sealed(message):
+        raise FormatError(f"{path} is damaged: it does not end with its checksum. Copy or freeze it again.")
+    return found
 
 
 def model_from_document(document: dict[str, Any], source: str = "the document") -> Any:

@@ -16,7 +16,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from dp_core import frozen
 from dp_core.errors import BackendError, FormatError
 from dp_core.format import read_bytes, seal, write_bytes
-from dp_core.format.protobuf_field import LIMIT, field
+from dp_core.format.protobuf_field import LIMIT, field, sealed
 from dp_core.model_file import FIELDS, GRAPH_SUFFIX
 from dp_core.module import tree_map
 from dp_core.neighbors import Neighborhood
@@ -104,7 +104,7 @@ def _write_graph(graph: Any, members: dict[str, bytes], path: Path) -> None:
             f"The file would have {size / 2**30:.1f} GiB, and a .pb file has 2 GiB at most. Freeze to .savedmodeltf."
         )
     fields = [field(FIELDS[name], content) for name, content in members.items()]
-    write_bytes(path, b"".join([graph.SerializeToString(), *fields]))
+    write_bytes(path, sealed(b"".join([graph.SerializeToString(), *fields])))
 
 
 def _write_saved_model(graph: Any, record: dict[str, Any], members: dict[str, bytes], path: Path) -> None:

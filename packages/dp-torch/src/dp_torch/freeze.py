@@ -117,11 +117,13 @@ def _write_pt2(graph: fx.GraphModule, inputs: Sequence[Tensor], members: Mapping
     # widths of vectors and parameters are those of the model
     sizes[0][2] = sizes[5][1] = sizes[6][1] = Dim.STATIC
     exported = export(graph, tuple(inputs), dynamic_shapes=sizes, strict=False)
-    torch._inductor.aoti_compile_and_package(exported, package_path=str(path))
-    with zipfile.ZipFile(path, "a") as archive:
+    whole = io.BytesIO()  # its members have the same names whatever the file is called
+    torch._inductor.aoti_compile_and_package(exported, package_path=whole)
+    with zipfile.ZipFile(whole, "a") as archive:
         folder = archive.namelist()[0].split("/", 1)[0]
         for name, content in members.items():
             archive.writestr(f"{folder}/dp/{name}", content)
+    path.write_bytes(whole.getvalue())
 
 
 def freeze(model: Any, document: bytes, path: Path, to_tensor: Callable[[np.ndarray], Tensor]) -> None:

@@ -56,7 +56,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            raise _is_a_folder()
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             with open(descriptor, "wb") as file:
@@ -70,35 +70,50 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
             raise
         _sync_folder(target.parent)
     except OSError as error:
-        repair = _REPAIR.get(error.errno or 0, "")
-        raise FormatError(f"{path} cannot be written: {error.strerror}. {repair}".rstrip()) from error
+        raise _not_written(path, error) from error
 
 
 @contextlib.contextmanager
-def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replaced(path: str | os.PathLike[str], *, replaceable: str | None = None) -> Iterator[Path]:
     """A name in the same folder, with the same suffix, to be written; what is written takes the place of ``path``.
 
-    Either may be a file or a folder. After an exception what was written is removed and ``path`` is as it was.
+    It is synced first. After an exception what was written is removed and ``path`` is as it was.
+
+    replaceable: a folder may take the place of a folder with this file in it. Raises FormatError for other folders.
     """
     shown, path = str(path), Path(os.path.realpath(path))
     temporary, before = (path.with_name(f".{secrets.token_hex(4)}.{path.name}") for _ in range(2))
     try:
         yield temporary
-        if path.is_dir():  # a folder cannot be replaced in one step
-            os.replace(path, before)
+        _sync(temporary)
+        if path.is_dir() and not (temporary.is_dir() and replaceable and (path / replaceable).is_file()):
+            raise _not_written(shown, _is_a_folder())
         try:
+            if path.is_dir():  # a folder cannot be replaced in one step
+                os.replace(path, before)
             os.replace(temporary, path)
-        except OSError:
-            if before.exists():
+        except BaseException:
+            if before.exists() and not path.exists():
                 os.replace(before, path)
             raise
+        _sync_folder(path.parent)
     except OSError as error:
         if error.filename in (None, str(temporary)):
             error.filename = shown
         raise
     finally:
         _remove(temporary)
-        _remove(before)
+        if path.exists():  # else what was there before is all that is left
+            _remove(before)
+
+
+def _is_a_folder() -> OSError:
+    return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+
+
+def _not_written(path: str | os.PathLike[str], error: OSError) -> FormatError:
+    """The error that names the file, the reason and the repair."""
+    return FormatError(f"{path} cannot be written: {error.strerror}. {_REPAIR.get(error.errno or 0, '')}".rstrip())
 
 
 def _remove(path: Path) -> None:
@@ -112,30 +127,50 @@ def _remove(path: Path) -> None:
 
 def seal(folder: Path) -> None:
     """Write the checksums of all files in a folder beside them, so that damage of any of them is noticed."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / CHECKSUMS)
-    sums = {file.relative_to(folder).as_posix(): _checksum(file) for file in files}
+    sums = {name: _checksum(folder / name) for name in _names(folder)}
     write_bytes(folder / CHECKSUMS, json.dumps(sums, indent=1).encode())
 
 
 def check_seal(folder: Path) -> None:
-    """Raise FormatError if a file in a folder is not as it was when the folder was sealed."""
+    """Raise FormatError if a file in a folder is not as it was when the folder was sealed, or was not there then."""
+    if not (folder / CHECKSUMS).is_file():
+        raise FormatError(f"{folder} is damaged: {CHECKSUMS} is missing. Copy or freeze it again.")
     try:
         sums = dict(json.loads(read_bytes(folder / CHECKSUMS)))
     except (ValueError, TypeError) as error:
         raise FormatError(f"{folder} is damaged: {CHECKSUMS} is unreadable. Copy or freeze it again.") from error
+    names = _names(folder)
     for name, expected in sums.items():
-        file = folder / name
-        if not file.is_file() or _checksum(file) != expected:
-            what = "changed or cut off" if file.exists() else "missing"
+        if name not in names or _checksum(folder / name) != expected:
+            what = "changed or cut off" if name in names else "missing"
             raise FormatError(f"{folder} is damaged: {name} is {what}. Copy or freeze it again.")
+    for name in names:
+        if name not in sums:
+            raise FormatError(f"{folder} is damaged: {CHECKSUMS} does not name {name}. Remove it, or freeze again.")
+
+
+def _names(folder: Path) -> list[str]:
+    """All files in a folder but the checksums, in order, by their names from there."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / CHECKSUMS)
+    return [file.relative_to(folder).as_posix() for file in files]
 
 
 def _checksum(file: Path) -> str:
     return hashlib.sha256(read_bytes(file)).hexdigest()
 
 
+def _sync(path: Path) -> None:
+    """Make a file, or a folder with all that is in it, durable."""
+    for part in [path, *path.rglob("*")]:
+        if part.is_dir():
+            _sync_folder(part)
+        else:
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+
+
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable. Some systems cannot open or sync folders; the file itself is synced anyway."""
+    """Make the names in a folder durable. Some systems cannot open or sync folders; files are synced anyway."""
     with contextlib.suppress(OSError, AttributeError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

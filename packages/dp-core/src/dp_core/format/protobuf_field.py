@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from dp_core.errors import FormatError
 
 #: Most bytes of a message, by the definition of protobuf.
 LIMIT = 2**31 - 1
+
+#: Number of the last field of a sealed message, the SHA-256 of all bytes before it.
+CHECKSUM = 70003
 
 _LENGTH_DELIMITED = 2
 _FIXED = {1: 8, 5: 4}  # bytes of a value, by wire type
@@ -14,6 +19,21 @@ _FIXED = {1: 8, 5: 4}  # bytes of a value, by wire type
 def field(number: int, content: bytes) -> bytes:
     """The field as bytes, to be appended to a message."""
     return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(len(content)) + content
+
+
+def sealed(message: bytes) -> bytes:
+    """The message with its checksum, a last field, so that damage is noticed."""
+    return message + _checksum(message)
+
+
+def is_sealed(message: bytes) -> bool:
+    """Whether a message ends with the checksum of all that is before it."""
+    size = len(_checksum(b""))
+    return message[-size:] == _checksum(message[:-size])
+
+
+def _checksum(message: bytes) -> bytes:
+    return field(CHECKSUM, hashlib.sha256(message).digest())
 
 
 def find_field(message: bytes, number: int) -> bytes | None:
