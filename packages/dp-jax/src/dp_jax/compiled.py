@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakSet
 
 import jax
 
@@ -19,41 +21,56 @@ def outline(tree: Any) -> Any:
     return tree_map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
 
 
+def crowded() -> bool:
+    """Whether half of the memory maps that Linux allows a process are in use.
+
+    A program of XLA takes hundreds of them; where none is left, the next compilation ends in a segmentation fault.
+    """
+    try:
+        most = int(Path("/proc/sys/vm/max_map_count").read_text())
+        with open("/proc/self/maps", "rb") as maps:
+            return sum(1 for _ in maps) > most // 2
+    except (OSError, ValueError):  # not Linux
+        return False
+
+
 class Compiled:
     """``function(tree, *arguments)``, compiled once for every shape and static content of the tree.
 
     The tree is a module, as everywhere in dp; the arguments are arrays, or dictionaries and tuples of them that JAX
     knows. The function returns a dictionary of arrays, whose order is kept, and whatever else. Every compilation is
-    reported at the logging level ``level``.
+    reported at the logging level ``level``. Where there are too many programs, those not used for longest are given up.
     """
 
-    def __init__(
-        self,
-        name: str,
-        function: Callable[..., tuple[Any, ...]],
-        level: int = logging.DEBUG,
-    ):
-        self.name, self._function, self._level = name, function, level
-        self._programs: dict[str, tuple[Callable[..., Any], list[str]]] = {}
+    _all: ClassVar[WeakSet[Compiled]] = WeakSet()
 
-    @property
-    def count(self) -> int:
-        """Number of programs compiled so far."""
-        return len(self._programs)
+    def __init__(self, name: str, function: Callable[..., tuple[Any, ...]], level: int = logging.DEBUG):
+        self.name, self._function, self._level = name, function, level
+        self._programs: dict[str, tuple[Callable[..., Any], list[str]]] = {}  # by the time of their last use
+        self.count = 0  # programs compiled so far
+        self._all.add(self)
 
     def __call__(self, tree: Any, *arguments: Any) -> tuple[Any, ...]:
         """The value of the function."""
         template, found = outline(tree), leaves(tree)
         key = repr(template)
         begin, known = perf_counter(), key in self._programs
-        if not known:
-            self._programs[key] = self._program(template)
-        program, names = self._programs[key]
+        if not known and crowded():
+            self._give_up()
+        program, names = self._programs[key] = self._programs.pop(key) if known else self._program(template)
         named, *rest = program(list(found.values()), *arguments)
         if not known:
             jax.block_until_ready(named)
+            self.count += 1
             self._tell(getattr(tree, "table", tree), perf_counter() - begin)
         return dict(zip(names, named, strict=True)), *rest
+
+    @classmethod
+    def _give_up(cls) -> None:
+        """Forget the half of all programs that was not used for longest."""
+        for compiled in list(cls._all):
+            for key in list(compiled._programs)[: (len(compiled._programs) + 1) // 2]:
+                del compiled._programs[key]
 
     def _program(self, template: Any) -> tuple[Callable[..., Any], list[str]]:
         """The function for trees of one outline, and the names of its first result, which are known once it has run."""
