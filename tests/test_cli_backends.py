@@ -125,12 +125,11 @@ def compiled(kinds):
         key = hashlib.sha256(exported.graph_module.code.encode())
         for name, value in (*exported.state_dict.items(), *exported.constants.items()):
             key.update(name.encode() + value.numpy().tobytes())
-        kept = kinds / f"{key.hexdigest()}.pt2"
-        if kept.name not in made:
-            made[kept.name] = compile_it(exported, package_path=package_path)
-            shutil.copy(package_path, kept)
+        if key.hexdigest() not in made:
+            compile_it(exported, package_path=package_path)
+            made[key.hexdigest()] = package_path.getvalue()
         else:
-            shutil.copy(kept, package_path)
+            package_path.write(made[key.hexdigest()])
         return package_path
 
     with pytest.MonkeyPatch.context() as patch:
