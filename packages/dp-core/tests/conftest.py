@@ -21,6 +21,14 @@ from dp_core.outputs import evaluate_atoms
 TYPE_MAP = ["O", "H"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what needs no backend, so that the environments of backends do not run it once more."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and item.get_closest_marker("backends") is None:
+            item.add_marker("core")
+
+
 def tiny_system(path: Path, types: list[int], nframes: int, seed: int) -> None:
     """Atoms near the points of a grid in a periodic cell, with smooth labels: springs to the points."""
     rng = np.random.default_rng(seed)

@@ -255,8 +255,9 @@ def test_gradient_is_that_of_the_loss(form):
     assert sum(np.sum(slope[k] * direction[k]) for k in params) == pytest.approx(numeric, rel=1e-6)
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("name", installed())
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [FORMS[1], FORMS[3], FORMS[4]])  # every term once; each takes a compilation
 def test_backends_agree(name, form):
     backend, loss = get_backend(name), make_loss(**form)
     labels = loss.labels(MODEL)

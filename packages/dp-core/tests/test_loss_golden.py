@@ -19,6 +19,7 @@ from dp_core.training.batch import loss_function, make_batch, with_prefactors
 
 GOLDEN = Path(__file__).parents[3] / "tests" / "golden"
 TRAINING = GOLDEN / "training"
+pytestmark = pytest.mark.backends
 NAMES = ("train_se_e2_a", "train_fparam", "train_dpa1", "train_dipole", "train_dos", "train_property")
 CASES = {name: json.loads((TRAINING / f"{name}.json").read_text()) for name in NAMES}
 SETTINGS = [(name, s["id"]) for name, case in CASES.items() for s in case["settings"]]
