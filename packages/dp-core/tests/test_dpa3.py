@@ -255,6 +255,23 @@ def test_missing_weights_of_updates(key, needed):
         DPA3.deserialize(document)
 
 
+@pytest.mark.parametrize("key", ["edge_angle_linear1", "angle_self_linear", "a_compress_n_linear"])
+def test_missing_layers(key):
+    document = model_of({"a_compress_rate": 1, "a_compress_use_split": False}).descriptor.serialize()
+    del document["repflow_variable"]["repflow_layers"][1][key]
+    with pytest.raises(FormatError, match=f"A RepFlowLayer of the model has no {key}, which its settings need"):
+        DPA3.deserialize(document)
+
+
+def test_number_of_layers():
+    document = model_of({}).descriptor.serialize()
+    layers = document["repflow_variable"]["repflow_layers"]
+    count = len(layers)
+    del layers[0]
+    with pytest.raises(FormatError, match=f"has {count - 1} repflow_layers where its settings say nlayers = {count}"):
+        DPA3.deserialize(document)
+
+
 def test_other_contradictions():
     with pytest.raises(ConfigError, match="default_chg_spin is given, but add_chg_spin_ebd is false"):
         model_of({}, default_chg_spin=[0, 1])

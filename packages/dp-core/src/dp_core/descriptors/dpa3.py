@@ -18,7 +18,7 @@ from dp_core.descriptors.environment import differ_between_slots, environment_do
 from dp_core.descriptors.mixed import with_types
 from dp_core.descriptors.protocol import CountSel
 from dp_core.descriptors.repflow import Geometry, RepflowLayer, RepflowSettings
-from dp_core.errors import ConfigError, DataError
+from dp_core.errors import ConfigError, DataError, FormatError
 from dp_core.format.versions import check_version
 from dp_core.inputs import CHARGES, SPINS, check_charge_spin
 from dp_core.module import Array, buffer, module
@@ -366,6 +366,11 @@ class DPA3:
         if data.get("add_chg_spin_ebd"):
             charge, spin = (TypeEmbedding.deserialize(data[key]) for key in ("chg_embedding", "spin_embedding"))
             charge_spin = ChargeSpin(charge, spin, Layer.deserialize(data["mix_cs_mlp"]), activation_function)
+        if len(variable["repflow_layers"]) != settings.nlayers:
+            raise FormatError(
+                f"The descriptor dpa3 of the model has {len(variable['repflow_layers'])} repflow_layers where its "
+                f"settings say nlayers = {settings.nlayers}; the file is damaged."
+            )
         davg, dstd = variable["@variables"]["davg"], variable["@variables"]["dstd"]
         default = data.get("default_chg_spin")
         return cls(

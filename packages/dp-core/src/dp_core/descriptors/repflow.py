@@ -14,6 +14,7 @@ import pydantic
 
 from dp_core import arrays
 from dp_core.arrays import namespace
+from dp_core.errors import FormatError
 from dp_core.format.versions import check_version
 from dp_core.module import Array, module
 from dp_core.nn import activation
@@ -110,6 +111,11 @@ class RepflowSettings(Section):
         """Columns of an edge that an angle sees."""
         rate = self.a_compress_rate
         return self.a_dim // (2 * rate) * self.a_compress_e_rate if rate else self.e_dim
+
+    @property
+    def learned_compression(self) -> bool:
+        """Whether layers compress what angles see of nodes and edges; else columns are cut off, or all are seen."""
+        return bool(self.update_angle and self.a_compress_rate and not self.a_compress_use_split)
 
     @property
     def e_norm(self) -> float:
@@ -246,7 +252,7 @@ class RepflowLayer:
             return initial_residual(s, width, precision, trainable, own)
 
         info, angle = 2 * s.n_dim + s.e_dim, s.a_dim + s.n_angle + 2 * s.e_angle
-        learned = s.update_angle and s.a_compress_rate and not s.a_compress_use_split
+        learned = s.learned_compression
         n_residual = [residual(s.n_dim, child_seed(seed, k)) for k in (1, 3)]
         heads = range(s.n_multi_edge_message)
         n_residual += [residual(s.n_dim, child_seed(child_seed(seed, 5), q)) for q in heads]
@@ -298,8 +304,12 @@ class RepflowLayer:
         counts = (2 + settings.n_multi_edge_message, 1 + settings.update_angle, int(settings.update_angle))
         residuals = stored_residuals(data, settings.update_style, dict(zip(_RESIDUALS, counts, strict=True)))
         fields: dict[str, Any] = dict(residuals)
+        absent = set() if settings.update_angle else _OF_ANGLES
+        absent |= set() if settings.learned_compression else _OF_COMPRESSION
         for key, name in _LAYERS.items():
             fields[name] = Layer.deserialize(data[key]) if data.get(key) else None
+            if fields[name] is None and name not in absent:
+                raise FormatError(f"A RepFlowLayer of the model has no {key}, which its settings need; it is damaged.")
         return cls(**fields, settings=settings, activation_function=activation_function)
 
 
@@ -315,4 +325,6 @@ _LAYERS = {
     "a_compress_n_linear": "compress_n",
     "a_compress_e_linear": "compress_e",
 }
+_OF_ANGLES = {"edge_angle1", "edge_angle2", "angle_self"}
+_OF_COMPRESSION = {"compress_n", "compress_e"}
 _RESIDUALS = ("n_residual", "e_residual", "a_residual")
