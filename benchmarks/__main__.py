@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from benchmarks.descriptors import measure_descriptors
 from benchmarks.evaluation import measure_evaluation
 from benchmarks.number_of_types import measure_types
 from benchmarks.problem import read_problem
@@ -31,6 +32,7 @@ class Part(StrEnum):
     start = "start"
     evaluation = "evaluation"
     types = "types"
+    descriptors = "descriptors"
     profile = "profile"
 
 
@@ -83,6 +85,8 @@ def main(
             measure_evaluation(problem, chosen, folder, settings, report, rounds=rounds, pt2=pt2, largest=largest)
         if Part.types in parts:
             measure_types(problem, ours[0], folder, settings, report, rounds=rounds)
+        if Part.descriptors in parts and not quick:  # their settings are what is measured
+            measure_descriptors(problem, chosen, settings, folder, report, rounds=rounds)
         if Part.profile in parts and ours[0].name == "dp torch":
             measure_profiles(problem, ours[0], folder, settings, report)
     report.show()

@@ -41,6 +41,8 @@ class Problem:
     sel: list[int] | str
     quick: bool
     """A tiny model, to try the measurements themselves."""
+    descriptor: dict[str, Any] | None = None
+    """Another descriptor than that of the measurements of all other parts."""
 
     @property
     def natoms(self) -> int:
@@ -64,7 +66,7 @@ class Problem:
         document = {
             "model": {
                 "type_map": list(self.type_map),
-                "descriptor": descriptor | {"sel": self.sel},
+                "descriptor": self.descriptor or descriptor | {"sel": self.sel},
                 "fitting_net": fitting,
             },
             "learning_rate": {"type": "exp", "decay_steps": 5000, "start_lr": 1e-3, "stop_lr": 3.51e-8},

@@ -60,10 +60,18 @@ def measure_steps(
 
 
 def step_times(
-    problem: Problem, program: Program, env: Mapping[str, str], folder: Path, report: Report, *, part: str, case: str
+    problem: Problem,
+    program: Program,
+    env: Mapping[str, str],
+    folder: Path,
+    report: Report,
+    *,
+    part: str,
+    case: str,
+    every: int = STEPS,
 ) -> None:
     """Seconds per step of one run, counted after the first steps, which compile, allocate and fill caches."""
-    every, intervals = (2, 1) if problem.quick else (STEPS, INTERVALS)
+    every, intervals = (2, 1) if problem.quick else (every, INTERVALS)
     with report.measuring(part, case, program.name):
         moments = watched_training(problem, program, env, folder, steps=every * (intervals + 1), every=every)
         counted = [m for m in moments if m.step >= every]
@@ -73,6 +81,7 @@ def step_times(
             steps = after.step - before.step
             report.add(part, case, program.name, "CPU", "s/step", (after.cpu - before.cpu) / steps)
             report.add(part, case, program.name, "wall", "s/step", (after.wall - before.wall) / steps)
+        report.add(part, case, program.name, "peak memory", "MB", moments[-1].memory / 1e6)
 
 
 def measure_start(

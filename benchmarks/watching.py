@@ -19,17 +19,24 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Moment:
-    """Seconds since the command was given."""
+    """Seconds since the command was given, and the most memory so far in bytes."""
 
     step: int
     cpu: float
     wall: float
+    memory: int
 
 
 def processor_seconds(pid: int) -> float:
     """User and system time of a process and of its children that have ended."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return sum(map(int, fields[11:15])) / _TICKS
+
+
+def peak_memory(pid: int) -> int:
+    """The most memory that a process has had, in bytes."""
+    line = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
 
 
 def watch(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> list[Moment]:
@@ -49,7 +56,8 @@ def watch(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> list[
         for line in process.stdout:
             shown = _STEP.search(line)
             if shown:
-                moments.append(Moment(int(shown[1]), processor_seconds(process.pid), perf_counter() - begin))
+                cpu, wall = processor_seconds(process.pid), perf_counter() - begin
+                moments.append(Moment(int(shown[1]), cpu, wall, peak_memory(process.pid)))
             last.append(line)
     if process.returncode or not moments:
         raise failure(command, process.returncode, last)
