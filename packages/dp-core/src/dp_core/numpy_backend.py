@@ -110,7 +110,7 @@ class NumpyBackend:
         """A function that evaluates the model with its derivative."""
         return lambda table: evaluate_atoms(model, table, gradient)
 
-    def apply(self, function: Callable[[Any, Neighborhood], Array], model: Any, table: Neighborhood) -> np.ndarray:
+    def apply(self, function: Callable[[Any, Any], Array], model: Any, table: Any) -> np.ndarray:
         """``function(model, table)`` without derivatives."""
         return np.asarray(function(model, table))
 
