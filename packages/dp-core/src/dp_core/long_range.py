@@ -6,6 +6,7 @@ have of it, predictors add it, and trainings take it off the labels, where its p
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ from dp_core.errors import ConfigError, DataError
 from dp_core.ewald import ewald
 from dp_core.inputs import numb_aparam, numb_fparam
 from dp_core.models.protocol import message_passing
-from dp_core.module import Array, module, replace
+from dp_core.module import Array, leaves, module, replace
 from dp_core.neighbors import Floats, Ints, Neighborhood, NeighborSpec, frame_pairs
 from dp_core.outputs import ENERGY, OutputDef
 from dp_core.prediction import Derivatives, Parameters, Prediction, Structure, predict, tables
@@ -36,6 +37,14 @@ class SpreadCharges:
     spacing: float  # Å
     dipole: Any = field(default=None, repr=False)  # model of the displacements of the centroids in Å, NumPy leaves
     centroid_charges: tuple[float, ...] = ()  # e, by type of the dipole model that has a dipole, in its order
+
+    def fingerprint(self) -> str:
+        """A short text that differs for other charges and other models of dipoles."""
+        numbers = (self.type_map, self.charges, self.beta, self.spacing, self.centroid_charges)
+        found = zlib.crc32(repr(numbers).encode())
+        for path, leaf in leaves(self.dipole).items():
+            found = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), zlib.crc32(path.encode(), found))
+        return f"{found:08x}"
 
     def of_types(self, type_map: Sequence[str]) -> Floats:
         """The charges of other types, by name. Raises ConfigError for one without."""
@@ -84,8 +93,10 @@ def long_range(model: Any) -> list[tuple[float, SpreadCharges]]:
 
 
 def short_range(model: Any) -> Any:
-    """The model without a modifier. Terms that are members of a sum stay: their tables are empty."""
-    return replace(model, modifier=None) if getattr(model, "modifier", None) is not None else model
+    """The model without its long-range terms."""
+    if getattr(model, "modifier", None) is not None:
+        model = replace(model, modifier=None)
+    return model.short_range() if hasattr(model, "short_range") else model
 
 
 @module

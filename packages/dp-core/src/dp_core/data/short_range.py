@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from dp_core.backend import Backend
 from dp_core.data.frame import Floats, Frame, Integers, Label
 from dp_core.data.system import System
 from dp_core.errors import ConfigError, DataError
+from dp_core.long_range import LongRange
 from dp_core.prediction import Prediction, Structure
 
 #: Labels that have a long-range part which is not computed.
 _REFUSED = ("hessian", "atom_ener")
+
+
+def short_range_systems(systems: Sequence[System], model: Any, backend: Backend) -> list[System]:
+    """The systems as the neighbours-only part of a model is to learn them; as they are if it has no other part."""
+    long = LongRange(model, backend)
+    return [ShortRangeSystem(s, long) for s in systems] if long else list(systems)
 
 
 class ShortRangeSystem(System):

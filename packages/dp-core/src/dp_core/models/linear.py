@@ -12,7 +12,7 @@ from dp_core import registry
 from dp_core.descriptors.protocol import CountSel, parts_of
 from dp_core.errors import ConfigError, FormatError
 from dp_core.models.base import EnergyModel, base_fields, new_fields
-from dp_core.long_range import SpreadCharges, long_range
+from dp_core.long_range import SpreadCharges, long_range, short_range
 from dp_core.models.ewald import Ewald, EwaldSettings
 from dp_core.models.inner_potential import InnerPotential, InnerPotentialSettings
 from dp_core.models.protocol import (
@@ -142,6 +142,11 @@ class LinearEnergy(Combination):
         """What the models have of it, weighted."""
         return [(w * v, term) for w, model in self._weighted() for v, term in long_range(model)]
 
+    def short_range(self) -> LinearEnergy:
+        """The sum of the models that see neighbours."""
+        kept = [(w, short_range(model)) for w, model in self._weighted() if model.neighbor_spec is not None]
+        return replace(self, models=tuple(model for _, model in kept), weights=tuple(w for w, _ in kept))
+
     def view(self, k: int, table: Neighborhood) -> Neighborhood:
         """What a model sees of the table; beside an inner potential, in the distances that this leaves to it."""
         view = super().view(k, table)
@@ -219,7 +224,7 @@ def check_combination(model: Combination, error: type[ConfigError] | type[Format
             )
         if child.output.kind != model.output.kind:
             raise error(f"model/models/{k} predicts {child.output.name!r}; only models of the energy can be combined.")
-        if child.modifier is not None:
+        if getattr(child, "modifier", None) is not None:
             raise error(f"model/models/{k} has a modifier; give it to the sum, or the model without it.")
         if child.neighbor_spec is not None:
             check_blocks(child.neighbor_spec, model.types_of(k), f"model/models/{k}")

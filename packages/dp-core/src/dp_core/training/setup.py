@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from dataclasses import replace as replace_field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,9 @@ import numpy as np
 
 from dp_core.backend import CHECKPOINTS, Backend, Optimizer
 from dp_core.data import Sampler, System, open_systems
-from dp_core.data.short_range import ShortRangeSystem
+from dp_core.data.short_range import short_range_systems
 from dp_core.errors import ConfigError, DataError
 from dp_core.inputs import input_labels
-from dp_core.long_range import LongRange
 from dp_core.losses import Loss
 from dp_core.models.protocol import new_model, settings_with_counted_sel
 from dp_core.module import replace, tree_map
@@ -85,14 +83,8 @@ def open_data(settings: Input, directory: Path, type_map: Sequence[str] | None) 
 
 def short_range(data: Data, model: Any, backend: Backend) -> Data:
     """The data without the long-range part of a model in their labels; the data themselves where it has none."""
-    long = LongRange(model, backend)
-    if not long:
-        return data
-
-    def reduced(systems: list[System]) -> list[System]:
-        return [ShortRangeSystem(s, long) for s in systems]
-
-    return replace_field(data, training=reduced(data.training), validation=data.validation and reduced(data.validation))
+    parts = [x and short_range_systems(x, model, backend) for x in (data.training, data.validation)]
+    return Data(parts[0] or [], parts[1], data.type_map)
 
 
 def sampler_of(systems: list[System], section: DataSection, seed: int) -> Sampler:
