@@ -137,6 +137,7 @@ def written(folder: Path, case) -> str:
 
 
 def input_for(folder: Path, case, **model) -> dict:
+    system = written(folder, case)
     return {
         "model": load_model(MODEL).script | model,
         "learning_rate": {"type": "exp", "start_lr": 1e-9, "stop_lr": 1e-10},
@@ -145,8 +146,8 @@ def input_for(folder: Path, case, **model) -> dict:
             "start_pref_v": 1, "limit_pref_v": 1,
         },
         "training": {
-            "training_data": {"systems": written(folder, case), "batch_size": 1},
-            "validation_data": {"systems": written(folder, case), "batch_size": 1},
+            "training_data": {"systems": system, "batch_size": 1},
+            "validation_data": {"systems": system, "batch_size": 1},
             "numb_steps": 2, "disp_freq": 1, "seed": 1,
         },
         "validating": {"full_validation": True, "validation_freq": 1, "full_val_start": 0},
@@ -276,12 +277,12 @@ def test_wrong_places(tmp_path):
         new_model(parse_model(dipoles), ["O", "H"], tmp_path)
     with pytest.raises(ConfigError, match="no model by itself"):
         new_model(parse_model({"type": "ewald", "charges": [1.0]}), ["O"])
+    inner = summed_settings()
+    only = parse_model(inner | {"models": inner["models"][1:], "weights": "sum"})
     with pytest.raises(ConfigError, match="None of the models sees neighbours"):
-        only = summed_settings()
-        new_model(parse_model(only | {"models": only["models"][1:], "weights": "sum"}), ["O", "H"])
+        new_model(only, ["O", "H"])
+    inner["models"][0] |= {"modifier": MODIFIER}
     with pytest.raises(ConfigError, match="models/0/modifier: has no effect"):
-        inner = summed_settings()
-        inner["models"][0] |= {"modifier": MODIFIER}
         parse_model(inner)
     with pytest.raises(ConfigError, match="charge of X is not known"):
         load_model(MODEL).modifier.of_types(["O", "X"])

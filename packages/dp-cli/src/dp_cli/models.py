@@ -65,7 +65,10 @@ class Difference:
 
 
 def difference(first: Predictor, second: Predictor) -> Difference:
-    """Compare two files of one model on random structures, open (without a long-range part) and periodic, with all elements; always the same."""
+    """Compare two files of one model on random structures with all elements, always the same.
+
+    They are open and periodic, only periodic for models with a long-range part.
+    """
     import numpy as np
 
     from dp_core.long_range import long_range

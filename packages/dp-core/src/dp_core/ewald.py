@@ -2,8 +2,8 @@
 
 E = C/(2πV) Σ_{m≠0} exp(−π²g²/β²)/g² |S(m)|², S(m) = Σ_j q_j exp(2πi g·r_j), with g = Σ_d m_d b_d and the b_d that are
 reciprocal to the lattice vectors (without 2π). It contains the energy of every charge with itself. The sum goes over a
-grid that the cell alone decides, so it is a smooth function of the positions. A total charge is made up for by a uniform
-one of the opposite sign.
+grid that the cell alone decides, so it is a smooth function of the positions. A total charge is made up for by
+a uniform one of the opposite sign.
 """
 
 from __future__ import annotations

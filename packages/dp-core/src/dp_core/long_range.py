@@ -225,7 +225,7 @@ class _Parts:
 
 
 def with_long_range(short: Prediction, long: Prediction) -> Prediction:
-    """The sum of the two. Raises ConfigError where the virials of atoms were asked for, which have no long-range part."""
+    """The sum of the two. Raises ConfigError where there are virials of atoms, which have no long-range part."""
     refuse_atomic_virial(short.atom_virial is not None)
     derivatives = Derivatives(short.force + long.force, short.virial + long.virial, None)
     return Prediction(short.total + long.total, short.atomic + long.atomic, short.natoms, derivatives)

@@ -18,7 +18,7 @@ from dp_core import arrays
 from dp_core.backend import Evaluator, LossFunction, Optimizer, TrainState
 from dp_core.errors import BackendError
 from dp_core.module import Array, tree_map
-from dp_core.neighbors import Neighborhood, no_rounding
+from dp_core.neighbors import no_rounding
 from dp_core.outputs import evaluate_atoms
 
 

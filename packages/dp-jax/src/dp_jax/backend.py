@@ -20,7 +20,6 @@ from dp_jax.freeze import freeze, load
 from dp_jax.namespace import gradient
 from dp_jax.training import JaxTraining
 
-
 #: Functions applied last that are kept, with what is compiled of them.
 _APPLIED = 4
 

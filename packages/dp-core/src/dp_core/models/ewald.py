@@ -10,7 +10,7 @@ import pydantic
 from dp_core.errors import ConfigError
 from dp_core.long_range import SpreadCharges
 from dp_core.models.base import EnergyModel, base_fields, new_fields
-from dp_core.models.modifier import charges_document, read_charges, new_charges
+from dp_core.models.modifier import charges_document, new_charges, read_charges
 from dp_core.models.settings import ModelSettings
 from dp_core.module import module
 from dp_core.schema.section import option, wrong

@@ -11,8 +11,8 @@ import pydantic
 from dp_core import registry
 from dp_core.descriptors.protocol import CountSel, parts_of
 from dp_core.errors import ConfigError, FormatError
-from dp_core.models.base import EnergyModel, base_fields, new_fields
 from dp_core.long_range import SpreadCharges, long_range, short_range
+from dp_core.models.base import EnergyModel, base_fields, new_fields
 from dp_core.models.ewald import Ewald, EwaldSettings
 from dp_core.models.inner_potential import InnerPotential, InnerPotentialSettings
 from dp_core.models.protocol import (
