@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from dp_core import DeepPot, testing
-from dp_core.backend import get_backend
+from dp_core.backend import get_backend, installed
 from dp_core.data import Frame, Label, open_systems, write_npy_system
 from dp_core.data.short_range import short_range_systems
 from dp_core.errors import ConfigError, DataError, FormatError
 from dp_core.ewald import COULOMB, ewald
+from dp_core.frozen import capabilities
 from dp_core.long_range import LongRange, long_range, short_range
 from dp_core.model_file import load_model, model_document, model_from_document, save_model
 from dp_core.models.protocol import new_model
@@ -176,6 +177,8 @@ def test_training_learns_what_the_charges_leave(golden, tmp_path, backend):
     np.testing.assert_allclose(energy, case.data["energy"], rtol=1e-6)
     np.testing.assert_allclose(force, case.data["force"], atol=1e-6)
     np.testing.assert_allclose(virial, case.data["virial"], atol=1e-6)
+    if backend != installed()[0]:  # compiled once more for nothing
+        return
     document["training"]["numb_steps"] = 3
     train(document, backend=backend, directory=tmp_path, restart=result.checkpoint)
     assert np.loadtxt(tmp_path / "lcurve.out")[2, 1:-1].max() < 1e-6
@@ -238,6 +241,12 @@ def test_charges_in_a_sum_with_a_network_and_centroids(golden, tmp_path):
     document = input_for(tmp_path, case) | {"model": section}
     train(document, backend="numpy", directory=tmp_path, init_frz_model=tmp_path / "whole.dp")
     assert np.loadtxt(tmp_path / "lcurve.out")[:, 1:-1].max() < 1e-6
+
+
+def test_frozen_files_say_what_their_graphs_leave_out():
+    model, summed = load_model(MODEL), new_model(parse_model(summed_settings()), ["O", "H"])
+    found = [capabilities(m)["long_range"] for m in (short_range(model), model, summed)]
+    assert found == [None, "modifier", "member"]
 
 
 # -- what is refused

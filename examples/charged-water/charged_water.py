@@ -19,7 +19,7 @@ from dp_core.backend import get_backend
 from dp_core.ewald import COULOMB, ewald
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "water"))
-from qtip4pf import CHARGE, CUTOFF, EPSILON, SIGMA, SITES, intramolecular  # noqa: E402
+from qtip4pf import CHARGE, CUTOFF, EPSILON, SIGMA, SITES, intramolecular
 
 BETA = 0.5  # 1/Å, of the Gaussians
 SPACING = 0.5  # Å, of the grid; fine, so that the sum is exact

@@ -33,7 +33,7 @@ SYSTEMS = {
 
 
 def singlepoint(positions: np.ndarray, field: np.ndarray) -> tuple[float, np.ndarray]:
-    """Energy in eV and dipole (3,) in e·Å of water molecules (N, 3), Å, ordered O H H, in a field in Hartree/(e·bohr)."""
+    """Energy in eV and dipole (3,) in e·Å of water (N, 3) in Å, ordered O H H, in a field in Hartree/(e·bohr)."""
     calculator = Calculator(METHOD["method"], np.tile([8, 1, 1], len(positions) // 3), positions / units.Bohr)
     calculator.set("verbosity", 0)
     calculator.set("accuracy", METHOD["accuracy"])
