@@ -256,7 +256,6 @@ UNSUPPORTED = [
     ("nvnmd", {"version": 0}),
     ("loss_dict", {}),
     ("model/spin", {"use_spin": [True, False]}),
-    ("model/modifier", {"type": "dipole_charge"}),
     ("model/srtab_add_bias", False),
     ("model/bridging_method", "ZBL"),
     ("model/finetune_head", "water"),

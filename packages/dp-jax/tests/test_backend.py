@@ -70,7 +70,7 @@ def test_descriptors_are_compiled_once(model, jax_backend):
     used = []
     for x in (1.0, 1.1):
         pot.eval_descriptor(np.array([[0.0, 0.0, 0.0, x, 0.0, 0.0]]), None, [0, 1])
-        used.append(jax_backend._applied[1])
+        used.append(list(jax_backend._applied.values())[-1])
     assert used[0] is used[1]
     assert used[0].count == 1
 

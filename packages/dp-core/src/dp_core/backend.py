@@ -88,8 +88,8 @@ class Backend(Protocol):
     def evaluator(self, model: Any) -> Evaluator:
         """A function that evaluates the model with its derivative."""
 
-    def apply(self, function: Callable[[Any, Neighborhood], Array], model: Any, table: Neighborhood) -> np.ndarray:
-        """``function(model, table)`` without derivatives."""
+    def apply(self, function: Callable[[Any, Any], Array], model: Any, table: Any) -> np.ndarray:
+        """``function(model, table)`` without derivatives; the table may be any module."""
 
     def training(
         self, loss: LossFunction, state: TrainState, optimizer: Optimizer, *, compiled: bool = False

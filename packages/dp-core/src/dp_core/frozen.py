@@ -36,6 +36,7 @@ from dp_core.backend import Evaluator
 from dp_core.errors import BackendError, DataError, FormatError
 from dp_core.format import replaced
 from dp_core.inputs import dim_chg_spin, frame_default, frame_width, numb_aparam, uses_aparam
+from dp_core.long_range import long_range
 from dp_core.model_file import MEMBER, RECORD, members
 from dp_core.models.protocol import message_passing
 from dp_core.module import Array, leaves, replace
@@ -95,6 +96,7 @@ def capabilities(model: Any) -> dict[str, Any]:
         "exclude_pairs": sorted(list(pair) for pair in spec.exclude),
         "message_passing": message_passing(model),
         "precision": precision(model),
+        "long_range": _beside_the_graph(model),
         "numb_fparam": frame_width(model),
         "dim_chg_spin": dim_chg_spin(model),
         "numb_aparam": numb_aparam(model) if uses_aparam(model) else 0,
@@ -114,6 +116,14 @@ def capabilities(model: Any) -> dict[str, Any]:
             *([derivative] if output.differentiable else []),
         ],
     }
+
+
+def _beside_the_graph(model: Any) -> str | None:
+    """What the graph leaves out: ``modifier``, which a program may add itself, or ``member`` of a sum; or None."""
+    found = long_range(model)
+    if len(found) > (getattr(model, "modifier", None) is not None):
+        return "member"
+    return "modifier" if found else None
 
 
 def contents(document: bytes, record: dict[str, Any]) -> dict[str, bytes]:

@@ -29,6 +29,7 @@ from dp_core.inputs import (
     numb_fparam,
     uses_aparam,
 )
+from dp_core.long_range import LongRange, refuse_atomic_virial, with_long_range
 from dp_core.model_file import load_model, model_document
 from dp_core.models.protocol import members, message_passing
 from dp_core.module import Array, is_array
@@ -83,6 +84,7 @@ class Predictor:
             self._evaluate = self._backend.load(Path(model))
         else:
             self._evaluate = self._backend.evaluator(self._model)
+        self._long_range = LongRange(self._model, self._backend)
         self._rows = _table_rows(auto_batch_size, self._backend)
         self._warned = False
 
@@ -213,9 +215,11 @@ class Predictor:
         """What the model predicts; ``evaluate`` takes the place of the backend's evaluator."""
         parts = self._tables(structures, parameters, pairs)
         output, function = self._model.output, evaluate or self._evaluator()
+        if self._long_range:
+            refuse_atomic_virial(atomic_virial)
         result, wanted = predict(function, parts, natoms, output, atomic_virial=atomic_virial)
         self._warn_of_overflow(wanted)
-        return result
+        return with_long_range(result, self._long_range(structures)) if self._long_range and structures else result
 
     def eval_descriptor(
         self,

@@ -22,6 +22,8 @@ from dp_core.format import (
     write_document,
 )
 from dp_core.format.protobuf_field import find_field, is_sealed
+from dp_core.long_range import SpreadCharges
+from dp_core.models.modifier import charges_document, read_charges
 from dp_core.module import replace
 
 #: Members of a frozen file, a zip archive or a folder: its complete document, and the record of what it can do.
@@ -117,12 +119,23 @@ def model_from_document(document: dict[str, Any], source: str = "the document") 
             f"{source} does not describe a complete model: {type(error).__name__}: {error}. "
             "The file is damaged, or was written by another program."
         ) from error
+    if document.get("modifier") is not None:
+        model = replace(model, modifier=_modifier(document["modifier"], source))
     return replace(model, min_nbor_dist=find_min_nbor_dist(document), script=document.get("model_def_script"))
+
+
+def _modifier(data: Any, source: str) -> SpreadCharges:
+    try:
+        return read_charges(data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{source} has a modifier that cannot be read: {error}. The file is damaged.") from error
 
 
 def model_document(model: Any) -> dict[str, Any]:
     """The complete document of a model, as ``.dp`` and ``.yaml`` files hold it."""
     document: dict[str, Any] = {"backend": "dp", "model": model.serialize(), "model_def_script": model.script or {}}
+    if getattr(model, "modifier", None) is not None:
+        document["modifier"] = charges_document(model.modifier)
     if model.min_nbor_dist is not None:
         document["@variables"] = {"min_nbor_dist": np.float64(model.min_nbor_dist)}
     return document

@@ -18,7 +18,7 @@ from dp_core import arrays
 from dp_core.backend import Evaluator, LossFunction, Optimizer, TrainState
 from dp_core.errors import BackendError
 from dp_core.module import Array, tree_map
-from dp_core.neighbors import Neighborhood, no_rounding
+from dp_core.neighbors import no_rounding
 from dp_core.outputs import evaluate_atoms
 
 
@@ -110,7 +110,7 @@ class NumpyBackend:
         """A function that evaluates the model with its derivative."""
         return lambda table: evaluate_atoms(model, table, gradient)
 
-    def apply(self, function: Callable[[Any, Neighborhood], Array], model: Any, table: Neighborhood) -> np.ndarray:
+    def apply(self, function: Callable[[Any, Any], Array], model: Any, table: Any) -> np.ndarray:
         """``function(model, table)`` without derivatives."""
         return np.asarray(function(model, table))
 

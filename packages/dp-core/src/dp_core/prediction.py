@@ -305,8 +305,11 @@ def hessian(model: Any, structure: Structure, parameters: Parameters) -> Floats:
 
     model: with NumPy leaves. parameters: of this frame alone. Takes 3N times as long as the forces.
     """
+    from dp_core.long_range import long_range
     from dp_core.numpy_backend import gradient
 
+    if long_range(model):
+        raise ConfigError("Second derivatives are not computed of a model with a long-range part.")
     spec = model.neighbor_spec
     found = frame_neighbors(structure.coord, structure.box, structure.types, spec)
     batch = build_batch([found], spec, fparam=parameters.fparam, aparam=parameters.aparam)

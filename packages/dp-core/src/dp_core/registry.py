@@ -39,6 +39,7 @@ _BUILTIN = {
     ("model", "linear_ener"): "dp_core.models.linear:LinearEnergy",
     ("model", "zbl"): "dp_core.models.zbl:ZBLBridge",
     ("model", "frozen"): "dp_core.models.frozen:Frozen",
+    ("model", "ewald"): "dp_core.models.ewald:Ewald",
     ("model", "inner_potential"): "dp_core.models.inner_potential:InnerPotential",
     ("loss", "ener"): "dp_core.losses.energy:EnergyLoss",
     ("loss", "tensor"): "dp_core.losses.tensor:TensorLoss",

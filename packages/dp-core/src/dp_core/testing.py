@@ -25,6 +25,7 @@ from dp_core.descriptors.protocol import parts_of
 from dp_core.errors import DpError
 from dp_core.frozen import precision
 from dp_core.inference import Predictor
+from dp_core.long_range import long_range, short_range
 from dp_core.model_file import load_model, save_model
 from dp_core.models.protocol import members
 from dp_core.module import leaves, tree_map
@@ -147,10 +148,21 @@ def check_model(
     Dipoles turn like vectors and polarizabilities like matrices; each of their components is checked as an energy is.
     Forces and virials are checked where the model gives derivatives.
 
+    A model with a long-range part is checked without it, and then as a whole, in periodic cells, for what holds for any
+    spacing of the grid: its force and virial, also through the centroids that a model of dipoles places, are compared
+    with finite differences. These checks have ``whole:`` before their names.
+
     Atomic virials of models that pass messages are compared like all others. Raises DpError if the model cannot be
     opened; whatever else goes wrong is a failed check.
     """
     dp: Predictor = model if isinstance(model, Predictor) else DeepEval(model, backend)
+    if not long_range(dp.get_model()):
+        return _checked(dp, seed, natoms)
+    short = _checked(DeepEval(short_range(dp.get_model()), dp.backend_name), seed, natoms)
+    return CheckReport((*short.checks, *_whole(dp, seed, natoms)), short.skipped)
+
+
+def _checked(dp: Predictor, seed: int, natoms: int) -> CheckReport:
     before = {path: leaf.copy() for path, leaf in leaves(dp.get_model()).items()}
     bench = _set_up(dp, np.random.default_rng(seed), natoms)
     exact, smooth, numeric = (1e-3, 1e-3, 5e-2) if bench.single else (1e-8, 1e-5, 1e-6)
@@ -185,6 +197,29 @@ def check_model(
     return CheckReport(tuple(done), () if strict else ("array-API standard: install array-api-strict",))
 
 
+def _whole(dp: Predictor, seed: int, natoms: int) -> list[Check]:
+    """The checks of a model with its long-range part."""
+    random = np.random.default_rng(seed)
+    bench = _set_up(dp, random, natoms)
+    exact, numeric = (1e-3, 5e-2) if bench.single else (1e-8, 1e-6)
+    checks: list[tuple[str, Callable[[_Bench], float], float]] = [
+        ("rotation", _rotation, exact),
+        ("reflection", _reflection, exact),
+        ("translation", _translation, exact),
+        ("permutation", _permutation, exact),
+        ("periodic images", _periodic_images, exact),
+        ("force = -dE/dx", _force, numeric),
+        ("virial = -dE/dstrain", _virial, numeric),
+        ("frames together = alone", _together, exact),
+        ("tables in parts = whole", _parts, exact),
+        ("virtual atoms", _virtual, exact),
+        ("save and load .dp", lambda b: _saved(b, ".dp"), 0.0),
+        ("save and load .yaml", lambda b: _saved(b, ".yaml"), 0.0),
+        *((f"backend {name}", _other_backend(name), exact) for name in installed() if name != dp.backend_name),
+    ]
+    return [_run(f"whole: {name}", check, bench, tolerance) for name, check, tolerance in checks]
+
+
 def _run(name: str, check: Callable[[_Bench], float], bench: _Bench, tolerance: float) -> Check:
     try:
         return Check(name, float(check(bench)), tolerance)
@@ -194,7 +229,8 @@ def _run(name: str, check: Callable[[_Bench], float], bench: _Bench, tolerance: 
 
 def _set_up(dp: Predictor, random: np.random.Generator, natoms: int) -> _Bench:
     bulk = random_sample(dp.get_model(), random, natoms, periodic=True)
-    cluster = random_sample(dp.get_model(), random, natoms, periodic=False)
+    whole = bool(long_range(dp.get_model()))  # which only periodic frames have
+    cluster = random_sample(dp.get_model(), random, natoms, periodic=whole)
     alone = [_part_of(cluster, [k]) for k in range(natoms)]
     results = _evaluate(dp, [bulk, cluster])
     vacuum = np.array([r.energy for r in _evaluate(dp, alone)])
@@ -206,7 +242,8 @@ def _set_up(dp: Predictor, random: np.random.Generator, natoms: int) -> _Bench:
 
 
 def _evaluate(dp: Predictor, samples: Sequence[Sample]) -> list[_Result]:
-    p = dp.predict([s.structure for s in samples], **_parameters(samples), atomic_virial=True)
+    atomic_virial = not long_range(dp.get_model())
+    p = dp.predict([s.structure for s in samples], **_parameters(samples), atomic_virial=atomic_virial)
     ends = np.cumsum(p.natoms)
     atoms = [slice(end - n, end) for end, n in zip(ends, p.natoms, strict=True)]
     output = dp.get_model().output

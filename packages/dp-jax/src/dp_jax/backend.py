@@ -20,6 +20,9 @@ from dp_jax.freeze import freeze, load
 from dp_jax.namespace import gradient
 from dp_jax.training import JaxTraining
 
+#: Functions applied last that are kept, with what is compiled of them.
+_APPLIED = 4
+
 
 class JaxBackend:
     """Evaluates, trains and freezes with JAX in double precision, on graphics processors where there are any."""
@@ -40,7 +43,7 @@ class JaxBackend:
             jax.config.update("jax_platforms", "cpu")
         distributed.join()
         self._evaluators: dict[str, Compiled] = {}
-        self._applied: tuple[Any, Any] = (None, None)
+        self._applied: dict[Any, Compiled] = {}
 
     @property
     def rank(self) -> int:
@@ -75,17 +78,19 @@ class JaxBackend:
 
         return evaluate
 
-    def apply(self, function: Callable[[Any, Neighborhood], Array], model: Any, table: Neighborhood) -> np.ndarray:
-        """``function(model, table)`` without derivatives. The last function is compiled once for every shape."""
+    def apply(self, function: Callable[[Any, Any], Array], model: Any, table: Any) -> np.ndarray:
+        """``function(model, table)`` without derivatives. The last functions are compiled once for every shape."""
         template = outline(model)
         key = (function, repr(template))
-        if key != self._applied[0]:
+        if key not in self._applied:
 
-            def applied(table: Neighborhood, values: dict[str, Array]) -> tuple[dict[str, Array]]:
+            def applied(table: Any, values: dict[str, Array]) -> tuple[dict[str, Array]]:
                 return ({"value": function(with_leaves(template, values), table)},)
 
-            self._applied = (key, Compiled("function", applied))
-        (out,) = self._applied[1](sizes.with_frames(table), leaves(model))
+            self._applied[key] = Compiled("function", applied)
+            for old in list(self._applied)[:-_APPLIED]:
+                del self._applied[old]
+        (out,) = self._applied[key](sizes.with_frames(table), leaves(model))
         return np.asarray(out["value"])
 
     def training(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from dp_core.module import replace
@@ -29,9 +31,10 @@ def with_rounded_rows(x: np.ndarray) -> np.ndarray:
     return np.pad(x, ((0, round_rows(len(x)) - len(x)), (0, 0)))
 
 
-def with_frames(table: Neighborhood) -> Neighborhood:
+def with_frames(table: Any) -> Any:
     """The table with a rounded number of frames, which is a size only where there are frame parameters."""
-    return table if table.fparam is None else replace(table, fparam=with_rounded_rows(table.fparam))
+    fparam = getattr(table, "fparam", None)
+    return table if fparam is None else replace(table, fparam=with_rounded_rows(fparam))
 
 
 def _places(counts: tuple[int, ...], sizes: tuple[int, ...]) -> np.ndarray:

@@ -103,7 +103,7 @@ class TensorflowBackend:
 
         return evaluate
 
-    def apply(self, function: Callable[[Any, Neighborhood], Array], model: Any, table: Neighborhood) -> np.ndarray:
+    def apply(self, function: Callable[[Any, Any], Array], model: Any, table: Any) -> np.ndarray:
         """``function(model, table)`` without derivatives."""
         out = function(tree_map(to_tensor, model), tree_map(to_tensor, table))
         values: np.ndarray = out.numpy() if is_array(out) and not isinstance(out, np.ndarray) else np.asarray(out)

@@ -70,7 +70,7 @@ class TorchBackend:
 
         return evaluate
 
-    def apply(self, function: Callable[[Any, Neighborhood], Array], model: Any, table: Neighborhood) -> np.ndarray:
+    def apply(self, function: Callable[[Any, Any], Array], model: Any, table: Any) -> np.ndarray:
         """``function(model, table)`` without derivatives."""
         with torch.no_grad():
             out = function(tree_map(self.array, model), tree_map(self.array, table))

@@ -37,6 +37,7 @@ class EnergyModel:
     preset_out_bias: Any = None
     min_nbor_dist: float | None = None  # Å, shortest distance in the training data
     script: dict[str, Any] | None = None  # the model section of the input file
+    modifier: Any = None  # what predictors add, see ``long_range``
     trainable: bool = True
 
     output: ClassVar[OutputDef] = ENERGY

@@ -11,7 +11,9 @@ import pydantic
 from dp_core import registry
 from dp_core.descriptors.protocol import CountSel, parts_of
 from dp_core.errors import ConfigError, FormatError
+from dp_core.long_range import SpreadCharges, long_range, short_range
 from dp_core.models.base import EnergyModel, base_fields, new_fields
+from dp_core.models.ewald import Ewald, EwaldSettings
 from dp_core.models.inner_potential import InnerPotential, InnerPotentialSettings
 from dp_core.models.protocol import (
     Member,
@@ -29,7 +31,7 @@ from dp_core.schema.section import Variant, option, wrong
 from dp_core.views import check_blocks, seen, shared_spec
 
 #: Settings that only the outermost model has.
-_OF_THE_WHOLE = ("data_stat_nbatch", "data_stat_protect", "data_bias_nsample", "hessian_mode", "info")
+_OF_THE_WHOLE = ("data_stat_nbatch", "data_stat_protect", "data_bias_nsample", "modifier", "hessian_mode", "info")
 
 
 class LinearSettings(ModelSettings):
@@ -75,7 +77,7 @@ class Combination(EnergyModel):
     @property
     def neighbor_spec(self) -> NeighborSpec:
         """The neighbours that one of the models sees."""
-        specs = [model.neighbor_spec for model in self.models]
+        specs = [model.neighbor_spec for model in self.models if model.neighbor_spec is not None]
         shared = shared_spec(specs, len(self.type_map), self.pair_exclude_types)
         # statistics by slot need the order of distances, which shells do not keep
         parts = [part for member in members(self) for part in parts_of(member.model.descriptor)]
@@ -133,7 +135,17 @@ class LinearEnergy(Combination):
 
     def contributions(self, table: Neighborhood) -> Array:
         """(n, 1) in eV."""
-        return sum(w * model(self.view(k, table))["energy"] for k, (w, model) in enumerate(self._weighted()))
+        models = [(k, w, model) for k, (w, model) in enumerate(self._weighted()) if model.neighbor_spec is not None]
+        return sum(w * model(self.view(k, table))["energy"] for k, w, model in models)
+
+    def long_range(self) -> list[tuple[float, SpreadCharges]]:
+        """What the models have of it, weighted."""
+        return [(w * v, term) for w, model in self._weighted() for v, term in long_range(model)]
+
+    def short_range(self) -> LinearEnergy:
+        """The sum of the models that see neighbours."""
+        kept = [(w, short_range(model)) for w, model in self._weighted() if model.neighbor_spec is not None]
+        return replace(self, models=tuple(model for _, model in kept), weights=tuple(w for w, _ in kept))
 
     def view(self, k: int, table: Neighborhood) -> Neighborhood:
         """What a model sees of the table; beside an inner potential, in the distances that this leaves to it."""
@@ -191,6 +203,8 @@ def _made(section: Any, type_map: Sequence[str], before: list[Any]) -> Any:
                 "without, such as dpa1."
             )
         return InnerPotential.init(section, type_map, before[0].neighbor_spec)
+    if isinstance(section, EwaldSettings):
+        return Ewald.init(section, type_map, inside=True)
     return new_model(section, type_map)
 
 
@@ -210,7 +224,12 @@ def check_combination(model: Combination, error: type[ConfigError] | type[Format
             )
         if child.output.kind != model.output.kind:
             raise error(f"model/models/{k} predicts {child.output.name!r}; only models of the energy can be combined.")
-        check_blocks(child.neighbor_spec, model.types_of(k), f"model/models/{k}")
+        if getattr(child, "modifier", None) is not None:
+            raise error(f"model/models/{k} has a modifier; give it to the sum, or the model without it.")
+        if child.neighbor_spec is not None:
+            check_blocks(child.neighbor_spec, model.types_of(k), f"model/models/{k}")
+    if all(child.neighbor_spec is None for child in model.models):
+        raise error("None of the models sees neighbours. Add one that does, such as a pairtab.")
     for name in ("numb_fparam", "numb_aparam", "default_fparam"):
         _check_equal(model, name, error)
 

@@ -53,7 +53,13 @@ def message_passing(model: Any) -> bool:
 def new_model(settings: Section, type_map: Sequence[str], folder: Path = Path()) -> Any:
     """A model with random parameters and no statistics. folder: that of relative paths in the settings."""
     kind = getattr(settings, "kind", None) or settings.to_document()["type"]
-    return registry.lookup("model", kind).init(settings.in_folder(folder), type_map)  # type: ignore[attr-defined]
+    placed = settings.in_folder(folder)  # type: ignore[attr-defined]
+    model = registry.lookup("model", kind).init(placed, type_map)
+    if getattr(placed, "modifier", None) is None:
+        return model
+    from dp_core.models.modifier import modified  # reads a model file
+
+    return modified(model, placed.modifier)
 
 
 def settings_with_counted_sel(settings: Any, count: CountSel) -> Any:

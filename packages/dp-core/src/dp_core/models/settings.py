@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import pydantic
 
 from dp_core.schema.section import Section, option
+
+
+class ModifierSettings(Section):
+    """Gaussian charges on atoms and on centroids at atom + dipole, whose energy is added to that of the model."""
+
+    type: Literal["dipole_charge"] = option(..., "kind of modifier")
+    model_name: str = option(..., "model file of the dipoles, of any kind", min_length=1)
+    model_charge_map: list[float] = option(..., "charge of the centroids of each type that has a dipole", unit="e")
+    sys_charge_map: list[float] = option(..., "charge of the atoms of each type", unit="e")
+    ewald_beta: float = option(0.4, "how narrow the Gaussians are", unit="1/Å", gt=0)
+    ewald_h: float = option(1.0, "spacing of the grid", unit="Å", gt=0)
+
+    def in_folder(self, folder: Path) -> ModifierSettings:
+        """The settings with the path below a folder; an absolute one stays."""
+        return self.model_copy(update={"model_name": str(folder / self.model_name)})
 
 
 class ModelSettings(Section):
@@ -27,6 +42,9 @@ class ModelSettings(Section):
     atom_exclude_types: list[int] = option([], "types whose atoms contribute nothing")
     preset_out_bias: dict[str, list[float | list[float] | None]] | None = option(
         None, "fixed bias of each type, null to fit it", unit="eV"
+    )
+    modifier: ModifierSettings | None = option(
+        None, "what is added to the energy of the model and taken off the labels that it learns; not inside linear_ener"
     )
     hessian_mode: bool = option(
         False,
@@ -48,7 +66,7 @@ class ModelSettings(Section):
             value = getattr(self, name)
             if name in self.paths and value is not None:
                 updates[name] = str(folder / value)
-            elif isinstance(value, ModelSettings):
+            elif isinstance(value, ModelSettings | ModifierSettings):
                 updates[name] = value.in_folder(folder)
             elif isinstance(value, list) and any(isinstance(v, ModelSettings) for v in value):
                 updates[name] = [v.in_folder(folder) for v in value]

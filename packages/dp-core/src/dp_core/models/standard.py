@@ -146,6 +146,7 @@ class StandardModel:
     preset_out_bias: Any = None
     min_nbor_dist: float | None = None  # Å, shortest distance in the training data
     script: dict[str, Any] | None = None  # the model section of the input file
+    modifier: Any = None  # what predictors add, see ``long_range``
     trainable: bool = True
 
     Settings = StandardSettings
@@ -213,8 +214,15 @@ class StandardModel:
             atom_exclude_types=renumbered(self.atom_exclude_types, old, names),
             pair_exclude_types=renumbered_pairs(self.pair_exclude_types, old, names),
             preset_out_bias=_preset_of_types(self.preset_out_bias, old, names),
-            script=None if self.script is None else _script_of_types(self.script, old, names),
+            script=None if self.script is None else self._script_of_types(names),
         )
+
+    def _script_of_types(self, names: Sequence[str]) -> dict[str, Any]:
+        script = self.script or {}
+        if script.get("modifier") and self.modifier is not None:
+            charges = {"sys_charge_map": self.modifier.of_types(names).tolist()}  # raises for one without a charge
+            script = script | {"modifier": script["modifier"] | charges}
+        return _script_of_types(script, self.type_map, names)
 
     @classmethod
     def init(cls, settings: StandardSettings, type_map: Sequence[str]) -> StandardModel:

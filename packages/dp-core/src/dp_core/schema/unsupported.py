@@ -27,7 +27,6 @@ KEYS: dict[str, dict[str, tuple[Any, str]]] = {
         "bridging_method": ("None", "bridging to the ZBL potential"),
         "bridging_r_inner": (0.5, "bridging to the ZBL potential"),
         "bridging_r_outer": (0.8, "bridging to the ZBL potential"),
-        "modifier": (None, "data modifiers (DPLR)"),
         "spin": (None, "spin models"),
         "compress": (None, "compression from the input file"),
     },

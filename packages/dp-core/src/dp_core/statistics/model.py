@@ -16,6 +16,7 @@ from dp_core.data.elements import COVALENT_RADII
 from dp_core.descriptors.protocol import map_parts, neighbor_spec, parts_of
 from dp_core.errors import ConfigError, DataError
 from dp_core.inputs import input_labels
+from dp_core.long_range import long_range
 from dp_core.models.protocol import Member, map_members, members
 from dp_core.module import replace
 from dp_core.neighbors import named_neighbors
@@ -232,6 +233,8 @@ def _bias_settings(model: Any) -> np.ndarray:
     """What the bias depends on beside the data, as one string of bytes."""
     preset = {t: value.tolist() for t, value in bias.preset(model).items()}
     settings = {"exclude": sorted(model.atom_exclude_types), "preset": preset, "rcond": model.rcond}
+    if long := long_range(model):  # which the labels lack
+        settings["long_range"] = [[weight, term.fingerprint()] for weight, term in long]
     return np.array([json.dumps(settings).encode()])
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from dp_core.backend import CHECKPOINTS, Backend, Optimizer
 from dp_core.data import Sampler, System, open_systems
+from dp_core.data.short_range import short_range_systems
 from dp_core.errors import ConfigError, DataError
 from dp_core.inputs import input_labels
 from dp_core.losses import Loss
@@ -78,6 +79,12 @@ def open_data(settings: Input, directory: Path, type_map: Sequence[str] | None) 
     found = training[0].type_map
     validation = opened(options.validation_data, found) if options.validation_data else None
     return Data(training, validation, found)
+
+
+def short_range(data: Data, model: Any, backend: Backend) -> Data:
+    """The data without the long-range part of a model in their labels; the data themselves where it has none."""
+    parts = [x and short_range_systems(x, model, backend) for x in (data.training, data.validation)]
+    return Data(parts[0] or [], parts[1], data.type_map)
 
 
 def sampler_of(systems: list[System], section: DataSection, seed: int) -> Sampler:

@@ -103,11 +103,12 @@ class _Start:
         fields = setup.files_of(settings, self.folder, self.name, num_steps)
         check_writable(self._files(fields), make=self.write)
         if self.before:
+            data = setup.short_range(data, self.before.model, self.backend)
             for sentence in check_restart(self.before, self.source, settings, data.summary(), num_steps):
                 self.reporter.notice(sentence)
             start, model_settings = self.before, parse_model(self.before.model.script)
         else:
-            model, model_settings = self._fresh(data, schedule.start_lr)
+            model, model_settings, data = self._fresh(data, schedule.start_lr)
             progress = {"seed": self.seed, "data": data.summary()}
             start = Checkpoint(model, 0, progress=progress, settings=settings.to_document())
         start = replace(start, settings=settings.to_document())
@@ -141,12 +142,13 @@ class _Start:
             )
         return loss
 
-    def _fresh(self, data: setup.Data, start_lr: float) -> tuple[Any, Section]:
-        """A model at step 0: random, or with the weights of a file; and its settings."""
+    def _fresh(self, data: setup.Data, start_lr: float) -> tuple[Any, Section, setup.Data]:
+        """A model at step 0, random, or with the weights of a file; its settings; the data as it is to learn them."""
         settings = with_seeds(self.settings.model, self.seed, "model")
         neighbors = None if self.begin.skip_neighbor_stat else setup.Neighbors(data, self.reporter)
         settings = setup.count_neighbors(settings, neighbors)
         model = setup.init_model(settings, data.type_map, self.folder)
+        data = setup.short_range(data, model, self.backend)
         loss = self._loss(model, start_lr)  # before statistics, which may take long
         if neighbors:
             model = replace_fields(model, min_nbor_dist=neighbors.shortest(model.neighbor_spec.rcut))
@@ -155,7 +157,7 @@ class _Start:
             reporter=self.reporter,
         )  # fmt: skip
         if self.begin.weights is None:
-            return measured(model), settings
+            return measured(model), settings, data
         path = self._weights_file(self.begin.weights)
         source = load_model(path)
         model, left = take_weights(model, source, str(path), fresh=measured if self.begin.force_load else None)
@@ -164,7 +166,7 @@ class _Start:
         self.reporter.notice(f"Parameters and statistics are those of {path}")
         if model.min_nbor_dist is None:
             model = replace_fields(model, min_nbor_dist=source.min_nbor_dist)
-        return model, settings
+        return model, settings, data
 
     def _weights_file(self, name: str | Path) -> Path:
         path = self.folder / name
