@@ -69,6 +69,7 @@ class Prediction:
     atomic: Floats  # (atoms, S)
     natoms: Ints  # (frames,)
     derivatives: Derivatives | None
+    magnetic: Floats | None = None  # (atoms, 3) eV/μB, −∂E/∂spin; None without spins
 
     @property
     def energy(self) -> Floats:

@@ -13,8 +13,11 @@ from dp_core.losses.reductions import huber, known, length, mean, pair_mean
 from dp_core.module import Array
 
 if TYPE_CHECKING:
-    from dp_core.losses.energy import EnergySettings
+    from dp_core.losses.energy import EnergySettings as _EnergySettings
+    from dp_core.losses.energy_spin import SpinLossSettings
     from dp_core.training.batch import TrainingBatch
+
+    EnergySettings = _EnergySettings | SpinLossSettings
 
 Arrays = dict[str, Array]
 Term = tuple[Array, Arrays]

@@ -31,6 +31,7 @@ from dp_core.statistics.least_squares import BiasFit
 from dp_core.statistics.moments import Floats
 from dp_core.statistics.sample import Progress, Sample, silent
 from dp_core.statistics.stat_file import StatFile
+from dp_core.virtual_atoms import virtual_atoms
 
 
 @dataclass
@@ -93,6 +94,13 @@ def compute_statistics(
 
     Raises ConfigError for an incomplete file in mode "read", DataError for missing inputs or an empty sample.
     """
+    virtual = virtual_atoms(model)
+    if virtual is not None:  # the statistics of a model with spins are those of the model of atoms and virtual atoms
+        inner, rmse = compute_statistics(
+            replace(model.backbone, script=model.script), replace(sample, virtual=virtual), protection=protection,
+            labels=labels, stat_file=stat_file, mode=mode, progress=progress,
+        )  # fmt: skip
+        return replace(model, backbone=replace(inner, script=None), script=inner.script), rmse
     known = _load(model, stat_file) if stat_file else Statistics()
     missing = _missing(model, known)
     rmse = None

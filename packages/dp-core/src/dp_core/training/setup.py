@@ -39,6 +39,7 @@ from dp_core.training.frames import Budget, FrameStore, Item
 from dp_core.training.reporter import Reporter
 from dp_core.training.timeline import Timeline
 from dp_core.training.validation import FullValidation
+from dp_core.virtual_atoms import virtual_atoms
 
 #: Å; the shortest bond, of hydrogen, is 0.74.
 _SHORTEST = 0.4
@@ -260,7 +261,7 @@ def source_for(
     """Batches of a data set, with all labels that the loss and the model want."""
     labels = loss.labels(model)
     spec = model.neighbor_spec
-    store = FrameStore(systems, [*labels, *input_labels(model)], spec, budget, warn)
+    store = FrameStore(systems, [*labels, *input_labels(model)], spec, budget, warn, virtual_atoms(model))
 
     def make(items: Sequence[Item]) -> Any:
         frames, neighbors = [f for f, _ in items], [n for _, n in items]
