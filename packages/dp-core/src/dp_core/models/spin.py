@@ -13,7 +13,7 @@ from dp_core.models.protocol import Member, map_members
 from dp_core.models.spin_section import spin_types
 from dp_core.models.standard import StandardModel, StandardSettings
 from dp_core.module import Array, module, replace
-from dp_core.neighbors import Neighborhood, NeighborSpec
+from dp_core.neighbors import COINCIDENT, Neighborhood, NeighborSpec
 from dp_core.outputs import OutputDef
 from dp_core.schema.section import option, wrong
 from dp_core.virtual_atoms import VirtualAtoms
@@ -62,7 +62,7 @@ class SpinEnergy:
     @property
     def neighbor_spec(self) -> NeighborSpec:
         """The neighbours that the model sees, among atoms and virtual atoms; these may be at one place."""
-        return replace(self.backbone.neighbor_spec, closest=-1.0)
+        return replace(self.backbone.neighbor_spec, closest=COINCIDENT)
 
     @property
     def type_map(self) -> tuple[str, ...]:
