@@ -14,6 +14,7 @@ from dp_core.descriptors.protocol import CountSel, equivariant_rows, mixed_types
 from dp_core.errors import ConfigError, nearest
 from dp_core.fittings.base import vacuum_energies
 from dp_core.format.versions import check_version
+from dp_core.models.protocol import below
 from dp_core.models.settings import ModelSettings
 from dp_core.models.spin_section import SpinSection
 from dp_core.module import Array, buffer, module, replace

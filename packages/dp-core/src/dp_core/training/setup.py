@@ -297,10 +297,11 @@ def files_of(settings: Input, directory: Path, backend: str, num_steps: int) -> 
         averaged = CheckpointFiles(
             directory, averaged_prefix(o.save_ckpt), suffix, o.ema_ckpt_keep or keep, o.save_dir, pointer=False
         )
+    spin = getattr(settings.model, "spin", None) is not None
     best = Path(v.save_best_dir) if v.save_best_dir else Path(o.save_ckpt).parent
 
     def full(on: bool, log: str, prefix: str) -> FullValidation | None:
-        return FullValidation(v, directory, log, str(best / prefix), suffix, num_steps) if on else None
+        return FullValidation(v, directory, log, str(best / prefix), suffix, num_steps, spin) if on else None
 
     log = Path(v.full_val_file)
     return {
