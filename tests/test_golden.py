@@ -17,7 +17,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def relative(a, b):
-    return np.abs(a - b).max() / np.abs(b).max()
+    return np.abs(a * 1.0 - b).max() / np.abs(b).max()
 
 
 def binding(values, types, messages):

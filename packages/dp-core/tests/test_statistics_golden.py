@@ -70,7 +70,13 @@ def same(a, b, rel=1e-9):
 
 def path_of(key):
     """The leaf that a key of a document stands for."""
-    names = {"@variables.": "", "repflow_variable.": "", "_variable.": ".", "repformers.": "repformer.", "backbone_model.": "backbone."}
+    names = {
+        "@variables.": "",
+        "repflow_variable.": "",
+        "_variable.": ".",
+        "repformers.": "repformer.",
+        "backbone_model.": "backbone.",
+    }
     for old, new in names.items():
         key = key.replace(old, new)
     return key

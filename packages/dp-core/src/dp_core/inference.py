@@ -410,11 +410,7 @@ class Predictor:
         names = getattr(self._model, "backbone", self._model).type_map
         for spec, found in self.neighbor_spec.crowded(wanted):
             self._warned = True
-            words = (
-                [f"{n} {name}" for n, name in zip(found, [*names, "in all"])]
-                if spec.by_type
-                else [str(found[-1])]
-            )
+            words = [f"{n} {name}" for n, name in zip(found, [*names, "in all"])] if spec.by_type else [str(found[-1])]
             log.warning(
                 "An atom has more neighbours within %g Å than the model was made for; only the nearest count, so "
                 "energies jump when a neighbour enters. Largest numbers found: %s. Numbers of the model (sel): %s. "
@@ -475,6 +471,15 @@ class DeepPot(Predictor):
             magnetic = np.array([virtual.magnetic(s.types) for s in structures], bool)
             out += [result.magnetic.reshape(nf, na, 3), magnetic.reshape(nf, na, 1)]
         return tuple(out)
+
+
+class DeepSpin(DeepPot):
+    """A potential whose atoms have spins; as DeepPot, which opens it too."""
+
+    def __init__(self, model: str | Path | Any, backend: str | None = None, auto_batch_size: bool | int = True) -> None:
+        super().__init__(model, backend, auto_batch_size)
+        if not self.has_spin:
+            raise ConfigError("The model has no spins, so it is nothing for DeepSpin. DeepPot opens it.")
 
 
 def as_structures(

@@ -43,7 +43,8 @@ def calc_model_devi(
     and of the force (eV/Å), then that of the energy per atom (eV), then the force deviation of every atom. Virtual
     atoms do not count.
 
-    coord, box, atype, mixed_type, fparam, aparam, charge_spin, spin: as in ``DeepPot.eval``; box None for open boundaries.
+    coord, box, atype, mixed_type, fparam, aparam, charge_spin, spin: as in ``DeepPot.eval``; box None for open
+    boundaries. Magnetic forces are not compared.
     models: two or more (one is enough with ``real_data``), of the same type map.
     fname: also write the table to this file, see ``write_model_devi``.
     real_data: the labels ``energy`` and ``virial`` (eV, of whole frames) and ``force`` (eV/Å); the result is then the

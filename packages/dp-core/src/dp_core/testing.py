@@ -143,9 +143,9 @@ def check_model(
 
     Checked are: invariance under rotation, reflection, translation, permutation, choice of the cell; extensivity;
     continuity of energy and force where a neighbour crosses the cutoff; isolated atoms; force, magnetic force and
-    virial against finite differences of the energy; sums of atomic quantities; frames together against frames alone; virtual atoms;
-    parts of tables; saving and loading; precision; read-only inputs; agreement with every other installed backend,
-    and with the array-API standard where array-api-strict is installed.
+    virial against finite differences of the energy; sums of atomic quantities; frames together against frames alone;
+    virtual atoms; parts of tables; saving and loading; precision; read-only inputs; agreement with every other
+    installed backend, and with the array-API standard where array-api-strict is installed.
 
     Dipoles turn like vectors and polarizabilities like matrices; each of their components is checked as an energy is.
     Forces and virials are checked where the model gives derivatives.
@@ -512,7 +512,9 @@ def _identical(a: Any, b: Any) -> bool:
 def _precision(b: _Bench) -> float:
     """How many results have another precision than float64."""
     results = [*DeepEval(b.dp.get_model(), b.dp.backend_name).eval(**_arrays(b.bulk)), *vars(b(b.bulk)[0]).values()]
-    return float(sum(np.asarray(x).dtype != np.float64 for x in results if x is not None and np.asarray(x).dtype != bool))
+    return float(
+        sum(np.asarray(x).dtype != np.float64 for x in results if x is not None and np.asarray(x).dtype != bool)
+    )
 
 
 def _arrays(sample: Sample) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def virtual_atoms(model: Any) -> VirtualAtoms | None:
 
 
 def spins_of(given: Any, types: Sequence[Integers]) -> list[Floats]:
-    """Spins of frames, (N, 3) each, from all numbers in any shape; raises DataError if there are too few or too many."""
+    """Spins of frames, (N, 3) each, from all numbers in any shape. Raises DataError for too few or too many."""
     try:
         values = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -151,9 +151,7 @@ class SpinLoss:
         return total, metrics | {"rmse": namespace(total).sqrt(total)}
 
 
-def _term(
-    name: str, s: SpinLossSettings, p: dict[str, Array], b: TrainingBatch
-) -> tuple[Array, dict[str, Array]]:
+def _term(name: str, s: SpinLossSettings, p: dict[str, Array], b: TrainingBatch) -> tuple[Array, dict[str, Array]]:
     """A term of the loss without its prefactor, and the error to display."""
     if name == "fm":
         return _magnetic(s, p, b)

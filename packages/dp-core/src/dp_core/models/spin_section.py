@@ -74,5 +74,7 @@ def _flags(use_spin: list[Any], type_map: Sequence[str]) -> list[bool]:
             chosen.add(type_map.index(x) if isinstance(x, str) else int(x))
         flags = [t in chosen for t in range(ntypes)]
     if not any(flags):
-        raise ConfigError("model/spin/use_spin names no type, so there are no spins. Name one, or leave out model/spin.")
+        raise ConfigError(
+            "model/spin/use_spin names no type, so there are no spins. Name one, or leave out model/spin."
+        )
     return flags
