@@ -35,9 +35,9 @@ class DP(Calculator):
     skin: Å; neighbours are searched again only when atoms have moved by half of it. Results do not depend on it.
 
     Frame and atomic parameters are read from ``atoms.info["fparam"]`` and ``atoms.info["aparam"]``, the total charge
-    and multiplicity from ``atoms.info["charge_spin"]``. The spins (μB) of models that have them are the initial magnetic
-    moments of the atoms, vectors or numbers along z; ``magnetic_forces`` are −∂E/∂spin in eV/μB. The stress is that of periodic structures only. Structures must
-    be periodic in all directions or in none.
+    and multiplicity from ``atoms.info["charge_spin"]``. The spins (μB) of models that have them are the initial
+    magnetic moments of the atoms, vectors or numbers along z; ``magnetic_forces`` are −∂E/∂spin in eV/μB. The stress is
+    that of periodic structures only. Structures must be periodic in all directions or in none.
     """
 
     implemented_properties: ClassVar[list[str]] = [

@@ -77,7 +77,7 @@ def check_charge_spin(values: Floats, where: str) -> None:
 
 
 def input_labels(model: Any) -> list[Label]:
-    """``fparam``, ``charge_spin``, ``aparam``, ``spin`` as far as the model needs them; what has a default may be absent."""
+    """``fparam``, ``charge_spin``, ``aparam``, ``spin`` as the model needs them; what has a default may be absent."""
     labels = []
     if numb_fparam(model):
         labels.append(_of_frame("fparam", numb_fparam(model), default_fparam(model)))

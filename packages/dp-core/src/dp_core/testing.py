@@ -405,7 +405,7 @@ def _magnetic_force(b: _Bench) -> float:
             direction[atom, axis] = 1.0
 
             def turned(t: float, s: Sample = sample, d: Floats = direction) -> Sample:
-                return s._replace(spin=s.spin + t * d)
+                return s._replace(spin=None if s.spin is None else s.spin + t * d)
 
             worst = max(worst, _slope_error(b, turned, -result.magnetic[atom, axis][None]) / b.force_scale)
     return worst
@@ -555,7 +555,7 @@ def _array_api(b: _Bench) -> float:
     spec = model.neighbor_spec
     samples = [b.bulk, b.cluster]
     virtual = virtual_atoms(model)
-    seen = [s.structure if virtual is None else virtual.structure(s, s.spin) for s in samples]
+    seen = [s.structure if virtual is None or s.spin is None else virtual.structure(s, s.spin) for s in samples]
     found = [frame_neighbors(*structure, spec) for structure in seen]
     given = _parameters(samples)
     of_frames = [given[name] for name in ("fparam", "charge_spin") if name in given]

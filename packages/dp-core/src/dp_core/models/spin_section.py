@@ -36,7 +36,7 @@ def spin_types(use_spin: Sequence[Any], virtual_scale: Any, type_map: Sequence[s
     """The virtual atoms of a section or document in any of its forms. Raises ConfigError where they do not fit."""
     flags = _flags(list(use_spin), type_map)
     given = np.atleast_1d(np.asarray(virtual_scale, np.float64))
-    ntypes, magnetic = len(flags), np.flatnonzero(flags)
+    ntypes, magnetic = len(flags), [t for t, flag in enumerate(flags) if flag]
     scale = np.zeros(ntypes)
     if np.ndim(virtual_scale) == 0:
         scale[:] = given[0]
