@@ -201,9 +201,6 @@ def test_trainings_that_are_refused(tmp_path, case):
     with pytest.raises(ConfigError, match='Set loss/type to "ener_spin"'):
         train(wrong | {"loss": {"type": "ener"}}, backend="numpy", directory=tmp_path)
     wrong = document(system)
-    wrong["validating"]["validation_metric"] = "F:MAE"
-    with pytest.raises(ConfigError, match="FR and FM"):
-        train(wrong, backend="numpy", directory=tmp_path)
     del wrong["model"]["spin"]
     with pytest.raises(ConfigError, match="the model has no spins"):
         train(wrong, backend="numpy", directory=tmp_path)

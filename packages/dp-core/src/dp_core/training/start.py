@@ -33,7 +33,6 @@ from dp_core.training.places import check_writable
 from dp_core.training.reporter import LogReporter, Reporter, SilentReporter
 from dp_core.training.restart import check_restart
 from dp_core.training.timeline import Timeline
-from dp_core.virtual_atoms import virtual_atoms
 
 #: An input of an older form in the form of today, without defaults.
 COMPATIBLE = "input_v2_compat.json"
@@ -141,13 +140,6 @@ class _Start:
                 "Leave it out."
             )
         loss.labels(model)  # raises where the loss is one for models with, or without, spins
-        forces = ("F",) if virtual_atoms(model) is None else ("FR", "FM")
-        metric = validating.validation_metric.split(":")[0]
-        if metric.startswith("F") and metric not in forces:
-            raise ConfigError(
-                f"validating/validation_metric is {validating.validation_metric!r}; of this model the forces are "
-                f"{' and '.join(forces)}."
-            )
         return loss
 
     def _fresh(self, data: setup.Data, start_lr: float) -> tuple[Any, Section]:
