@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dp_core import DeepPot, DeepSpin, load_model
-from dp_core.data import Frame, write_npy_system
+from dp_core.data import Frame, open_systems, write_npy_system
 from dp_core.errors import ConfigError, DataError
 from dp_core.frozen import capabilities
 from dp_core.models.spin_section import spin_types
 from dp_core.module import replace
 from dp_core.numpy_backend import NumpyBackend
 from dp_core.schema import parse_model
-from dp_core.statistics import assign_bias, change_bias
+from dp_core.statistics import assign_bias, change_bias, neighbor_statistics, whole
 from dp_core.training import train
 
 GOLDEN = Path(__file__).parents[3] / "tests" / "golden"
@@ -192,6 +193,18 @@ def test_training(tmp_path, case):
     errors = [np.abs(found[0] - case["energy"]).mean() / 12, np.abs(found[1] - case["force"]).mean()]
     errors.append(np.abs(found[3] - case["force_mag"])[:, magnetic].mean())
     np.testing.assert_allclose([float(row[k]) for k in (1, 3, 5)], 1e3 * np.array(errors), rtol=1e-3)
+
+
+@pytest.mark.parametrize(("kind", "count"), [("se_e2_a", 2), ("dpa1", 1)])
+def test_sel_counts_virtual_atoms(tmp_path, case, caplog, kind, count):
+    given = document(write_data(tmp_path / "data", case))
+    given["model"]["descriptor"] |= {"type": kind, "sel": "auto"}
+    train(given, backend="numpy", directory=tmp_path)
+    assert "more neighbours" not in caplog.text
+    sel = json.loads((tmp_path / "out.json").read_text())["model"]["descriptor"]["sel"]
+    assert len(sel) == count
+    plain = neighbor_statistics(whole(open_systems([str(tmp_path / "data")])), 4.0, 2, mixed=count == 1).most
+    assert (np.array(sel) > (2 if count == 1 else 1) * np.array(plain)).all()
 
 
 def test_trainings_that_are_refused(tmp_path, case):

@@ -10,11 +10,10 @@ import pydantic
 
 from dp_core import arrays, registry
 from dp_core.arrays import namespace
-from dp_core.descriptors.protocol import CountSel, equivariant_rows, mixed_types, neighbor_spec, with_counted_sel
+from dp_core.descriptors.protocol import equivariant_rows, mixed_types, neighbor_spec
 from dp_core.errors import ConfigError, nearest
 from dp_core.fittings.base import vacuum_energies
 from dp_core.format.versions import check_version
-from dp_core.models.protocol import below
 from dp_core.models.settings import ModelSettings
 from dp_core.models.spin_section import SpinSection
 from dp_core.module import Array, buffer, module, replace
@@ -73,12 +72,6 @@ class StandardSettings(ModelSettings):
             return "spin_ener"
         return "standard" if self.use_srtab is None else "zbl"
 
-    def with_counted_sel(self, count: CountSel) -> Self:
-        """The settings with what ``count`` gives for every ``sel``; what it counts has no virtual atoms."""
-        doubled = count if self.spin is None else _with_virtual_atoms(count)
-        descriptor = with_counted_sel(self.descriptor, below("descriptor", doubled))
-        return self.model_copy(update={"descriptor": descriptor})
-
     @pydantic.model_validator(mode="after")
     def _typed(self) -> StandardSettings:
         kind = self.descriptor.type
@@ -87,18 +80,6 @@ class StandardSettings(ModelSettings):
             told = "; it has its own, of tebd_dim numbers" if own else ""
             raise wrong("type_embedding", f"does not go with the descriptor {kind}{told}; leave the section out")
         return self
-
-
-def _with_virtual_atoms(count: CountSel) -> CountSel:
-    """Twice the number counted, if any, where one number limits atoms and virtual atoms together."""
-
-    def twice(place: str, sel: Any, rcut: float, *, mixed: bool) -> Any:
-        found = count(place, sel, rcut, mixed=mixed)
-        if not (mixed and isinstance(sel, str)):
-            return found
-        return 2 * found if isinstance(found, int) else [2 * n for n in found]
-
-    return twice
 
 
 def _takes_type_embedding(descriptor: str) -> bool:

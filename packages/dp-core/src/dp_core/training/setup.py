@@ -16,6 +16,7 @@ from dp_core.errors import ConfigError, DataError
 from dp_core.inputs import input_labels
 from dp_core.losses import Loss
 from dp_core.models.protocol import new_model, settings_with_counted_sel
+from dp_core.models.spin_section import SpinSection, spin_types
 from dp_core.module import replace, tree_map
 from dp_core.schema import Input, Section
 from dp_core.schema.sections import DataSection, TrainingData
@@ -122,10 +123,11 @@ def count_neighbors(settings: Section, neighbors: Neighbors | None) -> Section:
 
 
 class Neighbors:
-    """The neighbours in the training data, counted once for each cutoff."""
+    """The neighbours in the training data, counted once for each cutoff; with the virtual atoms of spins, if any."""
 
-    def __init__(self, data: Data, reporter: Reporter):
+    def __init__(self, data: Data, reporter: Reporter, spin: SpinSection | None = None):
         self._data, self._reporter = data, reporter
+        self._virtual = None if spin is None else spin_types(spin.use_spin, spin.virtual_scale, data.type_map)
         self._found: dict[tuple[float, bool], NeighborStatistics] = {}
 
     def sel(self, place: str, sel: Any, rcut: float, mixed: bool) -> Any:
@@ -152,6 +154,8 @@ class Neighbors:
 
         sample = even_sample(self._data.training, MOST_ATOMS)
         found = neighbor_statistics(sample, rcut, len(self._data.type_map), mixed=mixed, progress=progress)
+        if self._virtual is not None:
+            found = replace(found, most=self._with_virtual_atoms(sample, rcut, mixed))
         total = sum(s.nframes for s in self._data.training)
         part = f" (in {len(sample)} of {total} frames)" if len(sample) < total else ""
         told = "Neighbor statistics: training data with"
@@ -164,6 +168,12 @@ class Neighbors:
                 "Are the coordinates in nm? Lengths are in Å. Look at the data with: dp data check"
             )
         return found
+
+    def _with_virtual_atoms(self, sample: Sample, rcut: float, mixed: bool) -> tuple[int, ...]:
+        """The most neighbours, virtual atoms included; by type the larger number of atoms or of virtual atoms."""
+        sample, ntypes = replace(sample, virtual=self._virtual), len(self._data.type_map)
+        most = neighbor_statistics(sample, rcut, 2 * ntypes, mixed=mixed).most
+        return most if mixed else tuple(map(max, most[:ntypes], most[ntypes:]))
 
 
 def even_sample(systems: Sequence[System], most_atoms: int) -> Sample:
