@@ -299,14 +299,18 @@ class Predictor:
         return self._evaluate
 
     def _tables(self, structures: Sequence[Structure], parameters: Parameters, pairs: Any = None) -> Any:
+        whole = message_passing(self._model)
+        # the energy of virtual atoms is zero, so that they need no rows but to pass messages on
+        centers = len(self._model.type_map) if self.has_spin and not whole else None
         return tables(
             structures,
             self.neighbor_spec,
             self._backend,
             rows=self._rows,
-            whole=message_passing(self._model),
+            whole=whole,
             parameters=parameters,
             pairs=pairs,
+            centers=centers,
         )
 
     def _features(
