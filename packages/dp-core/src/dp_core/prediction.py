@@ -155,8 +155,8 @@ def tables(
 def known_tables(
     found: FrameNeighbors, spec: NeighborSpec, backend: Backend, *, rows: int, whole: bool, parameters: Parameters
 ) -> Iterator[Part]:
-    """The tables of one frame whose neighbours are known."""
-    cuts = [(len(found.atoms), partial(part_of, found))]
+    """The tables of one frame whose neighbours are known, for its first rows or all."""
+    cuts = [(found.stop, partial(part_of, found))]
     yield from _tables(cuts, [found.natoms], spec, backend, rows, whole, parameters)
 
 

@@ -22,9 +22,6 @@ from dp_core.prediction import Derivatives, Parameters, Prediction, Structure
 #: The spins of the atoms, μB, as data hold them.
 SPIN = Label("spin", 3, atomic=True, required=True)
 
-#: Labels that belong to the virtual atoms of an expanded frame.
-_OF_VIRTUAL = ("spin", "force_mag")
-
 
 @dataclass(frozen=True)
 class VirtualAtoms:
@@ -57,13 +54,12 @@ class VirtualAtoms:
         return Structure(np.concatenate([coord, moved]), structure.box, np.concatenate([types, virtual]))
 
     def frame(self, frame: Frame, labels: Sequence[Label]) -> Frame:
-        """The frame of 2N atoms, read with the labels. Spins and magnetic forces are those of its virtual atoms."""
+        """The frame of 2N atoms, read with the labels; virtual atoms have zeros in all of them."""
         all_atoms = self.structure(frame, frame.labels["spin"])
 
         def extended(label: Label) -> Floats:
             values = frame.labels[label.key]
-            pair = values, np.zeros_like(values)
-            return np.concatenate(pair[::-1] if label.key in _OF_VIRTUAL else pair)
+            return np.concatenate([values, np.zeros_like(values)])
 
         added = {label.key: extended(label) for label in {*labels, SPIN} if label.atomic and label.key != "hessian"}
         return replace(frame, coord=all_atoms.coord, types=all_atoms.types, labels=frame.labels | added)

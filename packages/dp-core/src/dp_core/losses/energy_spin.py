@@ -18,7 +18,7 @@ from dp_core.losses import energy_terms
 from dp_core.losses.reductions import known, mean, total_of
 from dp_core.losses.shared import check_kind, is_active, prefactors
 from dp_core.module import Array
-from dp_core.outputs import Gradient, OutputDef, evaluate_atoms, forces, virials
+from dp_core.outputs import Gradient, OutputDef, evaluate_atoms, virials
 from dp_core.schema.section import Section, option, wrong
 from dp_core.virtual_atoms import virtual_atoms
 
@@ -109,8 +109,7 @@ class SpinLoss:
     def predict(self, model: Any, batch: TrainingBatch, gradient: Gradient) -> dict[str, Array]:
         """Energies, and as far as terms in use need them, forces, magnetic forces and virials.
 
-        ``force`` (n, 3) is that of atoms, in their rows; ``force_mag`` (n, 3) is in the rows of virtual atoms, which
-        ``magnetic`` (n,) marks with 1.
+        ``force`` and ``force_mag`` are (n, 3); ``magnetic`` (n,) is 1 for atoms with a spin.
         """
         table, rows = batch.table, batch.virtual
         if not {"fr", "fm", "v", "pf"} & set(self.terms):
@@ -121,15 +120,17 @@ class SpinLoss:
         out = evaluate_atoms(model, table, gradient)
         xp = namespace(out["gradient"])
         n = arrays.shape(table.types)[0]
-        pull = forces(out["gradient"], table.index, n)
-        scales = arrays.constant([0.0] * len(model.type_map) + model.virtual.scale.tolist(), like=pull)
+        own = xp.sum(out["gradient"], axis=1)
+        pull = arrays.segment_sum(own, rows.virtual, n) - _on_neighbors(out["gradient"], rows.virtual_neighbor, n)
+        scales = arrays.constant(model.virtual.scale.tolist() + [0.0] * len(model.type_map), like=pull)
         scale = arrays.take(scales, xp.maximum(table.types, xp.zeros_like(table.types)))
+        scale = xp.where(table.types >= 0, scale, xp.zeros_like(scale))
         kept = arrays.segment_sum(pull[:, :, None] * rows.offset[:, None, :], table.frame, batch.nframes)
         return {
             "atom_energy": out["energy"],
             "energy": arrays.segment_sum(out["energy"], table.frame, batch.nframes),
             "mask": out["mask"],
-            "force": arrays.segment_sum(pull, rows.parent, n),
+            "force": arrays.segment_sum(own, rows.atom, n) - _on_neighbors(out["gradient"], rows.atom_of_neighbor, n),
             "force_mag": pull * scale[:, None],
             "magnetic": arrays.cast(scale > 0, "float64"),
             "virial": virials(out["gradient"], table.vectors, table.frame, batch.nframes) - kept,
@@ -149,6 +150,13 @@ class SpinLoss:
             metrics |= errors
         total = total_of(terms)
         return total, metrics | {"rmse": namespace(total).sqrt(total)}
+
+
+def _on_neighbors(g: Array, rows: Array, n: Any) -> Array:
+    """The gradients of slots summed over the rows that their neighbours belong to: (n, K, 3), (n, K) -> (n, 3)."""
+    xp = namespace(g, rows)
+    count = arrays.shape(g)[0] * arrays.shape(g)[1]
+    return arrays.segment_sum(xp.reshape(g, (count, 3)), xp.reshape(rows, (count,)), n)
 
 
 def _term(name: str, s: SpinLossSettings, p: dict[str, Array], b: TrainingBatch) -> tuple[Array, dict[str, Array]]:

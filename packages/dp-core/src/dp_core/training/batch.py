@@ -18,10 +18,16 @@ from dp_core.outputs import Gradient
 
 @module
 class VirtualRows:
-    """Which rows are virtual atoms, of models with spins."""
+    """Where the virtual atoms of models with spins belong; −1 stands for nowhere.
 
-    parent: Array  # (n,), row of the atom that a virtual atom belongs to, else the row itself; −1 for padding
-    offset: Array  # (n, 3), from there to the virtual atom, Å; 0 for atoms
+    Virtual atoms have rows of their own only where messages pass.
+    """
+
+    atom: Array  # (n,), row of the atom that a row is, or that its virtual atom belongs to
+    atom_of_neighbor: Array  # (n, K), the same of the neighbours
+    virtual: Array  # (n,), the same for virtual atoms only
+    virtual_neighbor: Array  # (n, K), the same of the neighbours
+    offset: Array  # (n, 3), from an atom to its virtual atom, Å; 0 in other rows
 
 
 @module
@@ -70,16 +76,21 @@ def make_batch(
 
 
 def _virtual_rows(frames: Sequence[Frame], batch: Batch) -> VirtualRows:
-    """The rows of frames with virtual atoms, which are their second half."""
-    rows = batch.rows
+    """The virtual atoms of frames of which they are the second half."""
+    owner, n = batch.owner, len(batch.rows)
     row_of = np.full(int(batch.natoms.sum()), -1)
-    row_of[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
+    row_of[owner[:n][batch.rows >= 0]] = np.flatnonzero(batch.rows >= 0)
     first = np.cumsum(batch.natoms) - batch.natoms
-    halves = [np.arange(n // 2) + start for n, start in zip(batch.natoms.tolist(), first.tolist(), strict=True)]
-    parents = np.concatenate([np.tile(half, 2) for half in halves])
+    halves = [np.arange(count // 2) + start for count, start in zip(batch.natoms.tolist(), first.tolist(), strict=True)]
+    atoms = np.concatenate([np.tile(half, 2) for half in halves])
+    virtual = np.concatenate([np.repeat([False, True], len(half)) for half in halves])
+    partners = np.concatenate([np.concatenate([half + len(half), half + len(half)]) for half in halves])
     coord = np.concatenate([frame.coord for frame in frames])
-    parent = np.where(rows >= 0, row_of[parents[rows]], -1)
-    return VirtualRows(parent, batch.to_rows(coord - coord[parents]))
+    of_all = np.append(np.where(owner >= 0, row_of[atoms[owner]], -1), -1)  # the last one for empty slots
+    of_virtual = np.append(np.where((owner >= 0) & virtual[owner], of_all[:-1], -1), -1)
+    index = batch.table.index
+    offset = np.where(virtual[:, None], 0.0, coord[partners] - coord)
+    return VirtualRows(of_all[:n], of_all[index], of_virtual[:n], of_virtual[index], batch.to_rows(offset))
 
 
 def _values(label: Label, frames: Sequence[Frame], batch: Batch) -> np.ndarray:

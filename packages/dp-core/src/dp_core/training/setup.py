@@ -15,7 +15,7 @@ from dp_core.data import Sampler, System, open_systems
 from dp_core.errors import ConfigError, DataError
 from dp_core.inputs import input_labels
 from dp_core.losses import Loss
-from dp_core.models.protocol import new_model, settings_with_counted_sel
+from dp_core.models.protocol import message_passing, new_model, settings_with_counted_sel
 from dp_core.models.spin_section import SpinSection, spin_types
 from dp_core.module import replace, tree_map
 from dp_core.schema import Input, Section
@@ -271,7 +271,9 @@ def source_for(
     """Batches of a data set, with all labels that the loss and the model want."""
     labels = loss.labels(model)
     spec = model.neighbor_spec
-    store = FrameStore(systems, [*labels, *input_labels(model)], spec, budget, warn, virtual_atoms(model))
+    virtual = virtual_atoms(model)
+    centers = None if virtual is None or message_passing(model) else len(model.type_map)
+    store = FrameStore(systems, [*labels, *input_labels(model)], spec, budget, warn, virtual, centers)
 
     def make(items: Sequence[Item]) -> Any:
         frames, neighbors = [f for f, _ in items], [n for _, n in items]

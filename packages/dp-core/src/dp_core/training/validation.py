@@ -76,7 +76,7 @@ def full_errors(model: Any, backend: Backend, frames: Iterable[Item]) -> dict[st
         force, atoms = "F", slice(0, len(frame.types))
         if virtual is not None:
             force, atoms = "FR", slice(0, len(frame.types) // 2)
-            structure, spin = Structure(frame.coord[atoms], frame.box, frame.types[atoms]), labels["spin"][atoms.stop :]
+            structure, spin = Structure(frame.coord[atoms], frame.box, frame.types[atoms]), labels["spin"][atoms]
             out = virtual.folded(out, [structure], [spin])
         types = frame.types[atoms]
         real, natoms = types >= 0, int(np.count_nonzero(types >= 0))
@@ -85,7 +85,7 @@ def full_errors(model: Any, backend: Backend, frames: Iterable[Item]) -> dict[st
         if "force" in frame.found:
             sums[force].add(out.force[real] - labels["force"][atoms][real])
         if "force_mag" in frame.found and virtual is not None and out.magnetic is not None:
-            sums["FM"].add((out.magnetic - labels["force_mag"][atoms.stop :])[virtual.magnetic(types)])
+            sums["FM"].add((out.magnetic - labels["force_mag"][atoms])[virtual.magnetic(types)])
         if "virial" in frame.found:
             error = out.virial[0] - labels["virial"].reshape(3, 3)
             sums["V"].add(error / natoms)
