@@ -12,6 +12,7 @@ from dp_core import DeepPot, DeepSpin, load_model
 from dp_core.data import Frame, open_systems, write_npy_system
 from dp_core.errors import ConfigError, DataError
 from dp_core.frozen import capabilities
+from dp_core.models.protocol import new_model
 from dp_core.models.spin_section import spin_types
 from dp_core.module import replace
 from dp_core.numpy_backend import NumpyBackend
@@ -84,6 +85,48 @@ def section(**more):
 def test_model_sections_that_are_refused(change, told):
     with pytest.raises(ConfigError, match=told):
         parse_model(section(**change))
+
+
+DESCRIPTORS = {
+    "se_e2_r": {"type": "se_e2_r", "sel": [20, 20], "rcut": 4.0, "rcut_smth": 0.5, "neuron": [3, 6]},
+    "hybrid": {
+        "type": "hybrid",
+        "list": [
+            {"type": "se_e2_a", "sel": [9, 9], "rcut": 4.0, "rcut_smth": 0.5, "neuron": [3], "axis_neuron": 2},
+            {"type": "dpa1", "sel": 20, "rcut": 3.5, "neuron": [3], "axis_neuron": 2, "attn_layer": 0},
+        ],
+    },
+    "dpa3": {
+        "type": "dpa3",
+        "repflow": {
+            "n_dim": 4, "e_dim": 3, "a_dim": 2, "nlayers": 1, "e_rcut": 4.0, "e_rcut_smth": 0.5, "e_sel": 30,
+            "a_rcut": 3.5, "a_rcut_smth": 0.5, "a_sel": 20, "axis_neuron": 2,
+        },
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DESCRIPTORS)
+def test_other_descriptors(kind):
+    """Forces are derivatives whatever sees the virtual atoms; where messages pass, these have rows."""
+    settings = parse_model(section(descriptor=DESCRIPTORS[kind]))
+    dp = DeepSpin(new_model(settings, settings.type_map), "numpy")
+    random = np.random.default_rng(1)
+    types, point = (
+        np.array([0, 1, 0, 1, 0]),
+        random.normal(size=(2, 1, 5, 3)) * np.array([1.5, 1.0])[:, None, None, None],
+    )
+    direction, h = random.normal(size=point.shape), 1e-4
+
+    def energy(step):
+        coord, spin = point + step * h * direction
+        return dp.eval(coord, None, types, spin=spin)[0][0, 0]
+
+    _, force, _, magnetic, _ = dp.eval(point[0], None, types, spin=point[1])
+    slope = (energy(-2) - 8 * energy(-1) + 8 * energy(1) - energy(2)) / (12 * h)
+    assert np.sum(direction * np.stack([force, magnetic])) == pytest.approx(-slope, rel=1e-6, abs=1e-10)
+    assert np.abs(magnetic[0, [0, 2, 4]]).max() > 1e-6
+    assert not magnetic[0, [1, 3]].any()
 
 
 def test_what_a_predictor_says(dp, case):

@@ -101,7 +101,8 @@ def compute_statistics(
             labels=labels, stat_file=stat_file, mode=mode, progress=progress,
         )  # fmt: skip
         return replace(model, backbone=replace(inner, script=None), script=inner.script), rmse
-    known = _load(model, stat_file) if stat_file else Statistics()
+    wanted = statistics_labels(model, labels)
+    known = _load(model, stat_file, wanted) if stat_file else Statistics()
     missing = _missing(model, known)
     rmse = None
     if missing:
@@ -110,9 +111,9 @@ def compute_statistics(
                 f"stat_file {stat_file.path} lacks {', '.join(missing)} for the types {stat_file.group!r}, and "
                 'stat_file_mode is "read". Run once with "update".'
             )
-        found = _gather(model, sample, missing, statistics_labels(model, labels), progress)
+        found = _gather(model, sample, missing, wanted, progress)
         if stat_file:
-            stat_file.write(_entries(model, found))
+            stat_file.write(_entries(model, found, wanted))
         rmse = found.bias.rmse if found.bias else None
         known = _joined(known, found)
     return known.apply(model, protection), rmse
@@ -208,8 +209,8 @@ def _gather(
 # -- the statistics file
 
 
-def _load(model: Any, file: StatFile) -> Statistics:
-    """What the file has."""
+def _load(model: Any, file: StatFile, labels: Sequence[Label]) -> Statistics:
+    """What the file has. A bias that was fitted to other labels does not count."""
     name = model.output.name
     ntypes, size = len(model.type_map), model.out_bias.shape[-1]
     known = Statistics()
@@ -229,7 +230,7 @@ def _load(model: Any, file: StatFile) -> Statistics:
             if stored is None:
                 same = _may_have(model, fit[0], known.observed or ())
             else:
-                same = bool(np.all(stored.astype("S") == _bias_settings(model)))
+                same = bool(np.all(stored.astype("S") == _bias_settings(model, labels)))
             known.bias = BiasFit(fit[0], fit[1], np.nan) if same else None
     return known
 
@@ -238,10 +239,17 @@ def _settings_key(model: Any) -> str:
     return f"bias_atom_{model.output.name}_settings"
 
 
-def _bias_settings(model: Any) -> np.ndarray:
+def _bias_settings(model: Any, labels: Sequence[Label]) -> np.ndarray:
     """What the bias depends on beside the data, as one string of bytes."""
+    keys = {label.key for label in labels}
+    fitted_to = [label.key for label in bias.bias_labels(model) if label.key in keys]
     preset = {t: value.tolist() for t, value in bias.preset(model).items()}
-    settings = {"exclude": sorted(model.atom_exclude_types), "preset": preset, "rcond": model.rcond}
+    settings = {
+        "exclude": sorted(model.atom_exclude_types),
+        "preset": preset,
+        "rcond": model.rcond,
+        "labels": fitted_to,
+    }
     return np.array([json.dumps(settings).encode()])
 
 
@@ -272,7 +280,7 @@ def _read_below(file: StatFile, key: str, name: str, shape: tuple[int, ...]) -> 
     return _read(file, f"{key}/{name}", shape)
 
 
-def _entries(model: Any, found: Statistics) -> dict[str, np.ndarray]:
+def _entries(model: Any, found: Statistics, labels: Sequence[Label]) -> dict[str, np.ndarray]:
     """The arrays of the file for the parts that are known."""
     entries: dict[str, np.ndarray] = {}
     for key, part in _parts(model).items():
@@ -284,7 +292,7 @@ def _entries(model: Any, found: Statistics) -> dict[str, np.ndarray]:
         name, shape = model.output.name, (-1, *(model.output.shape or (1,)))
         fit = {"bias": found.bias.bias, "std": found.bias.std}
         entries |= {f"{kind}_atom_{name}": values.reshape(shape) for kind, values in fit.items()}
-        entries[_settings_key(model)] = _bias_settings(model)
+        entries[_settings_key(model)] = _bias_settings(model, labels)
     if found.observed is not None:
         entries["observed_type"] = np.array([name.encode() for name in found.observed])
     return entries | found.parameters
