@@ -13,14 +13,15 @@ from dp_core.inputs import input_labels
 from dp_core.losses.energy import EnergyLoss
 from dp_core.model_file import load_model
 from dp_core.module import leaves, trained_leaves, tree_map
-from dp_core.neighbors import frame_neighbors
+from dp_core.neighbors import frame_neighbors, part_of
 from dp_core.schema.section import validate
 from dp_core.training.batch import loss_function, make_batch, with_prefactors
+from dp_core.virtual_atoms import virtual_atoms
 
 GOLDEN = Path(__file__).parents[3] / "tests" / "golden"
 TRAINING = GOLDEN / "training"
 pytestmark = pytest.mark.backends
-NAMES = ("train_se_e2_a", "train_fparam", "train_dpa1", "train_dipole", "train_dos", "train_property")
+NAMES = ("train_se_e2_a", "train_fparam", "train_dpa1", "train_dipole", "train_dos", "train_property", "train_spin")
 CASES = {name: json.loads((TRAINING / f"{name}.json").read_text()) for name in NAMES}
 SETTINGS = [(name, s["id"]) for name, case in CASES.items() for s in case["settings"]]
 
@@ -68,11 +69,16 @@ def read_frames(name, labels, dropped=()):
     return frames
 
 
-def batch_of(name, model, loss, backend, dropped=()):
+def batch_of(name, model, loss, backend, dropped=(), fewer_rows=True):
     labels = loss.labels(model)
-    frames = read_frames(name, [*labels, *input_labels(model)], dropped)
+    wanted = [*labels, *input_labels(model)]
+    frames = read_frames(name, wanted, dropped)
+    virtual = virtual_atoms(model)
+    frames = frames if virtual is None else [virtual.frame(frame, wanted) for frame in frames]
     spec = model.neighbor_spec
     neighbors = [frame_neighbors(f.coord, f.box, f.types, spec) for f in frames]
+    if virtual is not None and fewer_rows:  # as training does where no messages pass
+        neighbors = [part_of(x, 0, int(np.searchsorted(x.types, len(model.type_map)))) for x in neighbors]
     return make_batch(frames, neighbors, spec, labels, backend.round_rows, backend.round_slots)
 
 
@@ -108,6 +114,19 @@ def test_loss_metrics_and_gradient(backend, name, key):
         for path, value in first.items():
             scale = np.abs(gradient[path]).max()
             np.testing.assert_allclose(value / 0.1, gradient[path], rtol=0, atol=1e-9 * scale, err_msg=path)
+
+
+def test_rows_of_virtual_atoms():
+    """Where messages pass they have rows of their own."""
+    backend, case = get_backend("numpy"), setting("train_spin", "mse")
+    model = load_model(TRAINING / "train_spin.dp")
+    loss = loss_of(case, model)
+    batch = with_prefactors(batch_of("train_spin", model, loss, backend, fewer_rows=False), loss.prefactors(case["lr"]))
+    assert (batch.table.types > 1).any()
+    run = backend.training(loss_function(model, loss), TrainState(trained_leaves(model)), Optimizer())
+    found = run.evaluate(batch)
+    for k in ("rmse_e", "rmse_fr", "rmse_fm"):
+        assert found[k] == pytest.approx(case["values"][k], rel=1e-9)
 
 
 def test_trajectory(backend):

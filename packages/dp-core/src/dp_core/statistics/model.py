@@ -19,7 +19,7 @@ from dp_core.inputs import input_labels
 from dp_core.long_range import long_range
 from dp_core.models.protocol import Member, map_members, members
 from dp_core.module import replace
-from dp_core.neighbors import named_neighbors
+from dp_core.neighbors import COINCIDENT, named_neighbors
 from dp_core.statistics import bias, parameters
 from dp_core.statistics.environment import (
     environment_key,
@@ -32,6 +32,7 @@ from dp_core.statistics.least_squares import BiasFit
 from dp_core.statistics.moments import Floats
 from dp_core.statistics.sample import Progress, Sample, silent
 from dp_core.statistics.stat_file import StatFile
+from dp_core.virtual_atoms import virtual_atoms
 
 
 @dataclass
@@ -94,7 +95,15 @@ def compute_statistics(
 
     Raises ConfigError for an incomplete file in mode "read", DataError for missing inputs or an empty sample.
     """
-    known = _load(model, stat_file) if stat_file else Statistics()
+    virtual = virtual_atoms(model)
+    if virtual is not None:  # the statistics of a model with spins are those of the model of atoms and virtual atoms
+        inner, rmse = compute_statistics(
+            replace(model.backbone, script=model.script), replace(sample, virtual=virtual), protection=protection,
+            labels=labels, stat_file=stat_file, mode=mode, progress=progress,
+        )  # fmt: skip
+        return replace(model, backbone=replace(inner, script=None), script=inner.script), rmse
+    wanted = statistics_labels(model, labels)
+    known = _load(model, stat_file, wanted) if stat_file else Statistics()
     missing = _missing(model, known)
     rmse = None
     if missing:
@@ -103,9 +112,9 @@ def compute_statistics(
                 f"stat_file {stat_file.path} lacks {', '.join(missing)} for the types {stat_file.group!r}, and "
                 'stat_file_mode is "read". Run once with "update".'
             )
-        found = _gather(model, sample, missing, statistics_labels(model, labels), progress)
+        found = _gather(model, sample, missing, wanted, progress)
         if stat_file:
-            stat_file.write(_entries(model, found))
+            stat_file.write(_entries(model, found, wanted))
         rmse = found.bias.rmse if found.bias else None
         known = _joined(known, found)
     return known.apply(model, protection), rmse
@@ -136,10 +145,11 @@ class _Part:
     descriptor: Any
     member: Member
 
-    def sums(self, frame: Frame, where: str) -> Floats:
-        """Those of a frame."""
+    def sums(self, frame: Frame, where: str, closest: float) -> Floats:
+        """Those of a frame. closest: see ``NeighborSpec``."""
         types = np.array([*self.member.types, -1])[np.maximum(frame.types, -1)]
         spec = neighbor_spec(self.descriptor, len(self.member.model.type_map), self.member.exclude)
+        spec = replace(spec, closest=closest)
         return environment_sums(self.descriptor, named_neighbors(frame.coord, frame.box, types, spec, where))
 
 
@@ -178,13 +188,14 @@ def _gather(
     found = Statistics(observed=observed_types(sample.systems) if "observed_type" in missing else None)
     names = [name for name in _parameter_names(model) if name in missing]
     parts = {key: part for key, part in _parts(model).items() if key in missing}
+    closest = 0.0 if sample.virtual is None else COINCIDENT
     biased = bias.new_sums(model) if f"bias_atom_{model.output.name}" in missing else None
     if not (parts or biased or names):
         return found
     for done, frame in enumerate(sample.frames(labels), start=1):
         where = sample.systems[frame.system].where(frame.index)
         for key, part in parts.items():
-            sums = part.sums(frame, where)
+            sums = part.sums(frame, where, closest)
             found.environment[key] = sums + found.environment.get(key, np.zeros_like(sums))
         if biased:
             bias.add_labels(biased, model, frame)
@@ -199,8 +210,8 @@ def _gather(
 # -- the statistics file
 
 
-def _load(model: Any, file: StatFile) -> Statistics:
-    """What the file has."""
+def _load(model: Any, file: StatFile, labels: Sequence[Label]) -> Statistics:
+    """What the file has. A bias that was fitted to other labels does not count."""
     name = model.output.name
     ntypes, size = len(model.type_map), model.out_bias.shape[-1]
     known = Statistics()
@@ -220,7 +231,7 @@ def _load(model: Any, file: StatFile) -> Statistics:
             if stored is None:
                 same = _may_have(model, fit[0], known.observed or ())
             else:
-                same = bool(np.all(stored.astype("S") == _bias_settings(model)))
+                same = bool(np.all(stored.astype("S") == _bias_settings(model, labels)))
             known.bias = BiasFit(fit[0], fit[1], np.nan) if same else None
     return known
 
@@ -229,10 +240,17 @@ def _settings_key(model: Any) -> str:
     return f"bias_atom_{model.output.name}_settings"
 
 
-def _bias_settings(model: Any) -> np.ndarray:
+def _bias_settings(model: Any, labels: Sequence[Label]) -> np.ndarray:
     """What the bias depends on beside the data, as one string of bytes."""
+    keys = {label.key for label in labels}
+    fitted_to = [label.key for label in bias.bias_labels(model) if label.key in keys]
     preset = {t: value.tolist() for t, value in bias.preset(model).items()}
-    settings = {"exclude": sorted(model.atom_exclude_types), "preset": preset, "rcond": model.rcond}
+    settings = {
+        "exclude": sorted(model.atom_exclude_types),
+        "preset": preset,
+        "rcond": model.rcond,
+        "labels": fitted_to,
+    }
     if long := long_range(model):  # which the labels lack
         settings["long_range"] = [[weight, term.fingerprint()] for weight, term in long]
     return np.array([json.dumps(settings).encode()])
@@ -265,7 +283,7 @@ def _read_below(file: StatFile, key: str, name: str, shape: tuple[int, ...]) -> 
     return _read(file, f"{key}/{name}", shape)
 
 
-def _entries(model: Any, found: Statistics) -> dict[str, np.ndarray]:
+def _entries(model: Any, found: Statistics, labels: Sequence[Label]) -> dict[str, np.ndarray]:
     """The arrays of the file for the parts that are known."""
     entries: dict[str, np.ndarray] = {}
     for key, part in _parts(model).items():
@@ -277,7 +295,7 @@ def _entries(model: Any, found: Statistics) -> dict[str, np.ndarray]:
         name, shape = model.output.name, (-1, *(model.output.shape or (1,)))
         fit = {"bias": found.bias.bias, "std": found.bias.std}
         entries |= {f"{kind}_atom_{name}": values.reshape(shape) for kind, values in fit.items()}
-        entries[_settings_key(model)] = _bias_settings(model)
+        entries[_settings_key(model)] = _bias_settings(model, labels)
     if found.observed is not None:
         entries["observed_type"] = np.array([name.encode() for name in found.observed])
     return entries | found.parameters

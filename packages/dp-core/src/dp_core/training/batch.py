@@ -17,6 +17,20 @@ from dp_core.outputs import Gradient
 
 
 @module
+class VirtualRows:
+    """Where the virtual atoms of models with spins belong; −1 stands for nowhere.
+
+    Virtual atoms have rows of their own only where messages pass.
+    """
+
+    atom: Array  # (n,), row of the atom that a row is, or that its virtual atom belongs to
+    atom_of_neighbor: Array  # (n, K), the same of the neighbours
+    virtual: Array  # (n,), the same for virtual atoms only
+    virtual_neighbor: Array  # (n, K), the same of the neighbours
+    offset: Array  # (n, 3), from an atom to its virtual atom, Å; 0 in other rows
+
+
+@module
 class TrainingBatch:
     """Frames with their labels; n rows, ``nframes`` frames.
 
@@ -31,6 +45,7 @@ class TrainingBatch:
     place: Array | None  # (n,), position of the atom in its frame, −1 for padding; None without Hessians
     nframes: int
     widest: int  # atoms of the largest frame; 0 without Hessians
+    virtual: VirtualRows | None = None
 
 
 def make_batch(
@@ -43,7 +58,8 @@ def make_batch(
 ) -> TrainingBatch:
     """A batch with NumPy leaves, without prefactors.
 
-    The frames must have been read with the labels and with ``input_labels``. neighbors: those of each frame, complete.
+    The frames must have been read with the labels and with ``input_labels``; of models with spins they have virtual
+    atoms. neighbors: those of each frame, complete.
     """
     batch = build_batch(neighbors, spec, **input_arrays(frames), round_rows=round_rows, round_slots=round_slots)
     with_hessian = any(label.key == "hessian" for label in labels)
@@ -55,7 +71,26 @@ def make_batch(
         place=_places(batch) if with_hessian else None,
         nframes=len(frames),
         widest=int(batch.natoms.max()) if with_hessian else 0,
+        virtual=_virtual_rows(frames, batch) if "spin" in frames[0].labels else None,
     )
+
+
+def _virtual_rows(frames: Sequence[Frame], batch: Batch) -> VirtualRows:
+    """The virtual atoms of frames of which they are the second half."""
+    owner, n = batch.owner, len(batch.rows)
+    row_of = np.full(int(batch.natoms.sum()), -1)
+    row_of[owner[:n][batch.rows >= 0]] = np.flatnonzero(batch.rows >= 0)
+    first = np.cumsum(batch.natoms) - batch.natoms
+    halves = [np.arange(count // 2) + start for count, start in zip(batch.natoms.tolist(), first.tolist(), strict=True)]
+    atoms = np.concatenate([np.tile(half, 2) for half in halves])
+    virtual = np.concatenate([np.repeat([False, True], len(half)) for half in halves])
+    partners = np.concatenate([np.concatenate([half + len(half), half + len(half)]) for half in halves])
+    coord = np.concatenate([frame.coord for frame in frames])
+    of_all = np.append(np.where(owner >= 0, row_of[atoms[owner]], -1), -1)  # the last one for empty slots
+    of_virtual = np.append(np.where((owner >= 0) & virtual[owner], of_all[:-1], -1), -1)
+    index = batch.table.index
+    offset = np.where(virtual[:, None], 0.0, coord[partners] - coord)
+    return VirtualRows(of_all[:n], of_all[index], of_virtual[:n], of_virtual[index], batch.to_rows(offset))
 
 
 def _values(label: Label, frames: Sequence[Frame], batch: Batch) -> np.ndarray:
