@@ -39,8 +39,8 @@ class Tables:
         if self.grids:
             lower, upper, end = (pick(column) for pick, column in zip((min, max, max), zip(*self.grids)))
             steps = " and ".join(f"{x:g}" for x in sorted({step for grid in self.grids for step in grid[3:]}))
-            kinds.append(f"{_number(len(self.grids), 'table')} from {lower + 0.0:g} to {upper:g}, coarse up to {end:g}, in "
-                         f"steps of {steps}")  # fmt: skip
+            tables = _number(len(self.grids), "table")
+            kinds.append(f"{tables} from {lower + 0.0:g} to {upper:g}, coarse up to {end:g}, in steps of {steps}")
         if self.type_tables:
             kinds.append(f"{_number(self.type_tables, 'table')} of types")
         return f"{'; '.join(kinds)}; {self.nbytes / 2**20:.2f} MiB"

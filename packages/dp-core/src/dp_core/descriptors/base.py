@@ -122,7 +122,7 @@ class ByType:
         """The descriptor without tables."""
         return replace(self, tables=None)
 
-    def grids(self, resolution: Resolution) -> list[Grid | None]:
+    def grids(self, resolution: Resolution) -> Sequence[Grid | None]:
         """The grid of each network; None for one that is not used."""
         raise NotImplementedError
 
@@ -180,7 +180,7 @@ class TwoBody(ByType):
 
     type_one_side: bool = False  # networks by type of the neighbour; else by type of the centre and of the neighbour
 
-    def grids(self, resolution: Resolution) -> list[Grid | None]:
+    def grids(self, resolution: Resolution) -> Sequence[Grid | None]:
         """The grid of each network, as wide as its centres need."""
         types = range(self.ntypes)
         if self.type_one_side:

@@ -95,8 +95,8 @@ class Mixed:
     type_map: tuple[str, ...] | None = None
     by_slot: bool = False  # every slot is evaluated, empty ones too
     zero_mean: bool = True  # davg is 0, so that empty slots add nothing
-    #: If compressed: the table in the place of the network of distances or angles, if there is one, and what the network
-    #: of types gives, (m, width), in the order of ``type_rows``.
+    #: If compressed: the table in the place of the network of distances or angles, if there is one, and what the
+    #: network of types gives, (m, width), in the order of ``type_rows``.
     tables: tuple[Table | None, ...] | None = buffer(default=None)
     type_table: Array | None = buffer(default=None)
 

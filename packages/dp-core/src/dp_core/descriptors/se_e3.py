@@ -42,7 +42,7 @@ class SeE3(ByType):
 
     angular = True
 
-    def grids(self, resolution: Resolution) -> list[Grid | None]:
+    def grids(self, resolution: Resolution) -> Sequence[Grid | None]:
         """The grid of the networks that are used."""
         grid = resolution.angular(self)
         return [grid if a <= b else None for b in range(self.ntypes) for a in range(self.ntypes)]

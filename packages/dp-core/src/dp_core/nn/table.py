@@ -53,7 +53,7 @@ class Grid:
 
 def _count(length: float, width: float) -> int:
     """How many intervals there are; whole numbers that rounding made smaller are whole."""
-    return int(length / width + 1e-6)
+    return int(length / width * (1.0 + 1e-7) + 1e-6)
 
 
 @module
@@ -144,7 +144,7 @@ class Table:
     @classmethod
     def of_stored(cls, data: np.ndarray, info: Sequence[float], *, angular: bool) -> Table:
         """The table of a document. Raises FormatError if it does not fit together."""
-        numbers = [float(x) for x in np.reshape(info, (-1,))]
+        numbers = [float(str(x)) for x in np.reshape(info, (-1,))]  # the shortest one: 0.01, not that of float32
         if len(numbers) != _ORDERS or not (numbers[0] < numbers[1] <= numbers[2] and min(numbers[3:5]) > 0):
             raise FormatError(f"A table of the model has the grid {numbers}; the file is damaged. Compress it again.")
         if data.ndim != 2 or data.shape[1] % _ORDERS:
@@ -152,4 +152,5 @@ class Table:
                 f"A table of the model has the shape {data.shape}; the file is damaged. Compress it again."
             )
         rows = np.ascontiguousarray(data.reshape(len(data), -1, _ORDERS).transpose(0, 2, 1))
-        return cls.of_rows(rows, Grid(*numbers, angular=angular))
+        lower, upper, end, fine, coarse, frequency = numbers
+        return cls.of_rows(rows, Grid(lower, upper, end, fine, coarse, frequency, angular))
