@@ -112,7 +112,7 @@ class DPA1(Mixed):
         """The table of types in the order of the format, with the type of the centre outside, and back again."""
         if self.type_one_side:
             return rows
-        count = len(self.davg) + 1
+        count = int(self.davg.shape[0]) + 1
         return np.ascontiguousarray(np.reshape(rows, (count, count, -1)).swapaxes(0, 1)).reshape(count * count, -1)
 
     @property
@@ -159,7 +159,7 @@ class DPA1(Mixed):
 
     def _row_of_types(self, neighbor: Array, center: Array) -> Array:
         """The row of ``type_rows`` that belongs to slots."""
-        return neighbor if self.type_one_side else neighbor * (len(self.davg) + 1) + center
+        return neighbor if self.type_one_side else neighbor * (int(self.davg.shape[0]) + 1) + center
 
     def _embedded(self, s: Array, neighbor: Array, center: Array, switch: Array, types: Array) -> Array:
         """The embedding of slots: (n, K, 1), (n, K), (n, 1), (n, K, 1) -> (n, K, width)."""

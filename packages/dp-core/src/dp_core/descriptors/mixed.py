@@ -245,7 +245,7 @@ class Mixed:
             return self
         variables = document["@variables"]
         tables = stored_tables(variables, angular=self.angular) if "compress_data" in variables else None
-        count = (len(self.davg) + 1) ** (1 if self.by_neighbor else 2)
+        count = (int(self.davg.shape[0]) + 1) ** (1 if self.by_neighbor else 2)
         rows = variables["type_embd_data"]
         if rows.shape != (count, self.width):
             raise FormatError(

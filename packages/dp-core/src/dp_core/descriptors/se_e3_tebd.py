@@ -73,7 +73,7 @@ class SeE3Tebd(Mixed):
 
     def _row_of_types(self, slots: Slots) -> Array:
         """The row of ``type_rows`` that belongs to pairs of slots: (n, K, K)."""
-        return slots.neighbor[:, :, None] * (len(self.davg) + 1) + slots.neighbor[:, None, :]
+        return slots.neighbor[:, :, None] * (int(self.davg.shape[0]) + 1) + slots.neighbor[:, None, :]
 
     def _embedded(self, e: Array, slots: Slots, types: Array) -> Array:
         """The embedding of pairs of slots: (n, K, K, 1) -> (n, K, K, width)."""
