@@ -3,18 +3,22 @@
 import numpy as np
 import pytest
 
-from dp_core import load_model, save_model
+from dp_core import DeepEval, DeepPot, load_model, save_model
+from dp_core.backend import SUFFIXES, get_backend, installed
 from dp_core.compression import compress, is_compressed, obstacle, tables_of, uncompressed
 from dp_core.descriptors.tabulation import Resolution
 from dp_core.errors import ConfigError, FormatError
-from dp_core.inference import DeepPot
+from dp_core.model_file import document_bytes
 from dp_core.models.protocol import new_model
 from dp_core.module import leaves, replace, trained_leaves
 from dp_core.nn import EmbeddingNet
-from dp_core.nn.table import Grid, Table
+from dp_core.nn.table import Table
 from dp_core.schema import parse_model
+from dp_core.testing import check_model
 
-GRID = Grid(-1.0, 2.0, 10.0, 0.01, 0.1, -1.0)
+#: NumPy has an environment of its own; a .pt2 file takes a minute to compile.
+FILES = [(name, s) for name in installed() for s in SUFFIXES[name] if s not in (".pt2", ".yml")]
+FILES = [(name, s) for name, s in FILES if name != "numpy"] or FILES
 
 
 def network():
@@ -162,3 +166,71 @@ def test_a_damaged_table_of_types(golden):
 def test_other_types_need_other_tables(golden):
     with pytest.raises(ConfigError, match="tables belong to its types"):
         load_model(golden("compress_dpa1_strip").path).change_type_map(["H", "O"])
+
+
+#: Stored models, and how much their forces may differ: tables of angles are coarser, and kinks are no polynomials.
+ACCURACY = {
+    "se_e2_a_twoside": 1e-10,
+    "se_e2_r_exclude": 1e-10,
+    "se_e3_resnet": 1e-5,
+    "se_e3_tebd_strip": 1e-5,
+    "se_e3_tebd_strip_nosmooth": 1e-5,
+    "dpa1_strip_oneside": 1e-10,
+    "dpa1_attn2_strip_smooth": 1e-10,
+    "se_atten_v2": 1e-10,
+    "se_a_ebd_v2": 1e-10,
+    "hybrid_sea_ser": 1e-10,
+    "act_gelu": 1e-9,
+    "act_relu_linear": 0.1,
+    "dipole": 1e-7,
+    "float32": 2e-5,
+}
+#: JAX compiles a program for each.
+FEW = ["se_e2_a_twoside", "se_e3_tebd_strip", "dpa1_strip_oneside", "float32"]
+
+
+@pytest.mark.parametrize("name", ACCURACY)
+def test_the_numbers_of_the_model(golden, backend, name):
+    if backend == "jax" and name not in FEW:
+        pytest.skip("one model of each kind is enough where every size is compiled")
+    case = golden(name)
+    with DeepEval(compress(load_model(case.path), min_nbor_dist=1.0), backend) as pot:
+        found = case.evaluated_by(pot)
+    for key, value in found.items():
+        if key in case.data:
+            expected = case.data[key]
+            assert np.abs(value - expected).max() / np.abs(expected).max() < ACCURACY[name], key
+
+
+@pytest.mark.parametrize(
+    "name", ["se_e2_a_twoside", "se_e2_r_twoside", "se_e3", "se_e3_tebd_strip", "se_a_ebd_v2", "dpa1"]
+)
+def test_physics(golden, backend, name):
+    """Forces by finite differences, second derivatives, the array-API standard, and all other checks."""
+    if backend == "jax" and name != "se_e2_a_twoside":
+        pytest.skip("one model is enough where every size is compiled")
+    model = load_model(golden("compress_dpa1_strip" if name == "dpa1" else name).path)
+    made = model if name == "dpa1" else compress(model, min_nbor_dist=0.5)
+    report = check_model(made, backend, natoms=6)
+    report.raise_for_failures()
+    assert not report.skipped
+
+
+@pytest.mark.parametrize(("kind", "suffix"), FILES)
+def test_frozen_graphs_hold_the_tables(golden, tmp_path, kind, suffix):
+    """Tables so coarse that one sees which are used, the networks or they; and from file to file they stay."""
+    case = golden("hybrid_sea_ser")
+    model = load_model(case.path)
+    made = compress(model, min_nbor_dist=1.0, step=0.5)
+    path = tmp_path / f"frozen{suffix}"
+    get_backend(kind).freeze(made, document_bytes(made), path)
+    again = load_model(path)
+    assert is_compressed(again)
+    assert str(tables_of(again)) == str(tables_of(made))
+    inputs = [x if x is None else x[:1] for x in case.inputs[:2]]
+    found, expected, full = (
+        DeepPot(source, name).eval(*inputs, case.inputs[2])[1]
+        for source, name in ((path, kind), (made, "numpy"), (model, "numpy"))
+    )
+    assert np.abs(found - expected).max() < 1e-9 * np.abs(expected).max()
+    assert np.abs(found - full).max() > 1e-7 * np.abs(expected).max()
