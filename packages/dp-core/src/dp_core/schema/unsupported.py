@@ -29,7 +29,7 @@ KEYS: dict[str, dict[str, tuple[Any, str]]] = {
         "bridging_r_outer": (0.8, "bridging to the ZBL potential"),
         "modifier": (None, "data modifiers (DPLR)"),
         "spin": (None, "spin models"),
-        "compress": (None, "compression from the input file"),
+        "compress": (None, "compression from the input file; use dp compress"),
     },
     "fitting": {
         "layer_name": (None, "sharing of layers by name"),
