@@ -37,7 +37,7 @@ def test_options(dp, tmp_path, model):
     assert shown.code == 0, shown.err
     assert "-c/--checkpoint-folder is not needed" in shown.err
     assert "no.json is not read" in shown.err
-    (lower, upper, end, fine, coarse), *_ = tables_of(load_model(tmp_path / "a.yaml")).grids
+    (_, upper, end, fine, coarse), *_ = tables_of(load_model(tmp_path / "a.yaml")).grids
     assert (end, fine, coarse) == (3 * upper, 0.05, 0.5)
     assert load_model(tmp_path / "a.yaml").descriptor.tables[0].grid.frequency == 7
 
