@@ -60,14 +60,14 @@ def _count(length: float, width: float) -> int:
 class Table:
     """A tabulated network: (…, 1) -> (…, width)."""
 
-    coefficients: Array = buffer()  # (rows + 2, 6, width), of 1, δ, … δ⁵; the last two for what is below and beyond
+    coefficients: Array = buffer()  # (rows + 2, width, 6), of 1, δ, … δ⁵; the last two for what is below and beyond
     starts: Array = buffer()  # (rows + 2,), δ is counted from here
     grid: Grid = None  # type: ignore[assignment]
 
     @property
     def width(self) -> int:
         """Numbers that the table gives."""
-        return int(self.coefficients.shape[-1])
+        return int(self.coefficients.shape[1])
 
     @property
     def nbytes(self) -> int:
@@ -77,10 +77,10 @@ class Table:
     def __call__(self, x: Array) -> Array:
         """The network's values, interpolated."""
         powers, coefficients = self.polynomials(x)
-        return (powers[..., None, :] @ coefficients)[..., 0, :]
+        return (coefficients @ powers[..., None])[..., 0]
 
     def polynomials(self, x: Array) -> tuple[Array, Array]:
-        """Powers of δ, and coefficients: (…, 1) -> (…, 6), (…, 6, width)."""
+        """Powers of δ, and coefficients: (…, 1) -> (…, 6), (…, width, 6)."""
         xp = namespace(x, self.starts)
         row = self.rows(x)[..., 0]
         d = x - arrays.take(self.starts, row)[..., None]
@@ -102,7 +102,7 @@ class Table:
 
     @classmethod
     def of_rows(cls, coefficients: np.ndarray, grid: Grid) -> Table:
-        """The table of (rows, 6, width) coefficients."""
+        """The table of (rows, width, 6) coefficients."""
         nodes, dtype = grid.nodes, coefficients.dtype
         if len(nodes) != len(coefficients) + 1:
             raise FormatError(
@@ -112,8 +112,8 @@ class Table:
         length = (grid.end - nodes[-2]) ** np.arange(_ORDERS)
         slope = np.arange(1, _ORDERS) * length[:-1]
         outside = np.zeros((2, *coefficients.shape[1:]), dtype)
-        outside[0, :2] = coefficients[0, :2]
-        outside[1, :2] = length @ coefficients[-1], slope @ coefficients[-1, 1:]
+        outside[0, :, :2] = coefficients[0, :, :2]
+        outside[1, :, :2] = np.stack([coefficients[-1] @ length, coefficients[-1, :, 1:] @ slope], axis=-1)
         starts = np.concatenate([nodes[:-1], [nodes[0], grid.end]]).astype(dtype)
         return cls(np.concatenate([coefficients, outside]), starts, grid)
 
@@ -133,13 +133,12 @@ class Table:
             (-30 * h + (14 * s1 + 16 * s0) * t + (3 * c0 - 2 * c1) * t**2) / (2 * t**4),
             (12 * h - 6 * (s1 + s0) * t + (c1 - c0) * t**2) / (2 * t**5),
         ]
-        return cls.of_rows(np.stack(orders, axis=1).astype(dtype), grid)
+        return cls.of_rows(np.stack(orders, axis=-1).astype(dtype), grid)
 
     def stored(self) -> tuple[np.ndarray, np.ndarray]:
         """What a document holds of the table: (rows, 6·width), with the orders together, and six numbers."""
         rows = np.asarray(self.coefficients)[:-2]
-        data = np.ascontiguousarray(rows.transpose(0, 2, 1)).reshape(len(rows), -1)
-        return data, np.array(astuple(self.grid)[:6], rows.dtype)
+        return rows.reshape(len(rows), -1), np.array(astuple(self.grid)[:6], rows.dtype)
 
     @classmethod
     def of_stored(cls, data: np.ndarray, info: Sequence[float], *, angular: bool) -> Table:
@@ -151,6 +150,6 @@ class Table:
             raise FormatError(
                 f"A table of the model has the shape {data.shape}; the file is damaged. Compress it again."
             )
-        rows = np.ascontiguousarray(data.reshape(len(data), -1, _ORDERS).transpose(0, 2, 1))
+        rows = data.reshape(len(data), -1, _ORDERS)
         lower, upper, end, fine, coarse, frequency = numbers
         return cls.of_rows(rows, Grid(lower, upper, end, fine, coarse, frequency, angular))
