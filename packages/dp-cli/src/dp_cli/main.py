@@ -25,6 +25,7 @@ COMMANDS = (
     "data",
     "train",
     "freeze",
+    "compress",
     "test",
     "plot",
     "show",

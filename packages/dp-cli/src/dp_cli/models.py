@@ -64,10 +64,11 @@ class Difference:
         return ", ".join(f"{name} {d:.1e} {self.units[name]}".rstrip() for name, d in self.found.items())
 
 
-def difference(first: Predictor, second: Predictor) -> Difference:
+def difference(first: Predictor, second: Predictor, *, shortest: float = 0.0) -> Difference:
     """Compare two files of one model on random structures with all elements, always the same.
 
     They are open and periodic, only periodic for models with a long-range part.
+    shortest: Å, how far all atoms are apart at least.
     """
     import numpy as np
 
@@ -80,8 +81,8 @@ def difference(first: Predictor, second: Predictor) -> Difference:
     scales: dict[str, float] = {}
     natoms = min(max(9, first.get_ntypes()), 60)
     for periodic in (True,) if long_range(model) else (False, True):
-        sample = random_sample(model, random, natoms, periodic=periodic)
-        a, b = (_quantities(predictor, sample) for predictor in (first, second))
+        sample = random_sample(model, random, natoms, periodic=periodic, shortest=shortest)
+        a, b = (quantities(predictor, sample) for predictor in (first, second))
         for name, x in a.items():
             found[name] = max(found.get(name, 0.0), float(np.abs(x - b[name]).max()))
             scales[name] = max(scales.get(name, 0.0), float(np.abs(x).max()))
@@ -91,7 +92,7 @@ def difference(first: Predictor, second: Predictor) -> Difference:
     return Difference(found, scales, units)
 
 
-def _quantities(predictor: Predictor, sample: Sample) -> dict[str, Any]:
+def quantities(predictor: Predictor, sample: Sample) -> dict[str, Any]:
     """What a model says of a sample."""
     out = predictor.predict(
         [sample.structure],

@@ -214,9 +214,32 @@ def embedding_sum(matrix: Array, net: Any) -> Array:
     """Σ_k R_k ⊗ net(R_k0), the embedding of the first column summed over the slots: (n, K, d) -> (n, d, width).
 
     Slots with R = 0 are empty: they add nothing, and their gradient may be left at 0. A native version may return None
-    for networks that it does not know.
+    for networks that it does not know. A table in the place of the network goes to ``table_sum``.
     """
+    if not hasattr(net, "layers"):
+        return table_sum(matrix, net)
     xp = namespace(matrix, net.layers[0].w)
     native = _native(xp, "embedding_sum")
     found = native(matrix, net) if native else None
     return xp.matrix_transpose(matrix) @ net(matrix[..., :1]) if found is None else found
+
+
+def table_sum(
+    matrix: Array, table: Any, types: Array | None = None, index: Array | None = None, switch: Array | None = None
+) -> Array:
+    """Σ_k R_k ⊗ G_k with G_k = table(R_k0)·(1 + w_k t_k): (n, K, d) -> (n, d, width). table: a ``nn.table.Table``.
+
+    types: (m, width), of which t_k is the row index_k, (n, K); none for t = 0. switch: w, (n, K, 1); none for 1.
+    Slots with R = 0 are empty: they add nothing, and their gradient may be left at 0. A native version may return None
+    where it has nothing to gain.
+    """
+    xp = namespace(matrix, table.starts, types, switch)
+    native = _native(xp, "table_sum")
+    found = native(matrix, table, types, index, switch) if native else None
+    if found is not None:
+        return found
+    g = table(matrix[..., :1])
+    if types is not None:
+        gate = take(types, index)
+        g = g * (1.0 + (gate if switch is None else gate * switch))
+    return xp.matrix_transpose(matrix) @ g

@@ -35,17 +35,19 @@ class Sample(NamedTuple):
 _DENSITY = 0.1
 
 
-def random_sample(model: Any, random: np.random.Generator, natoms: int, *, periodic: bool) -> Sample:
+def random_sample(
+    model: Any, random: np.random.Generator, natoms: int, *, periodic: bool, shortest: float = 0.0
+) -> Sample:
     """A structure of ``natoms`` atoms of the types of a model, in which no atom has more neighbours than ``sel``.
 
-    Atoms keep 0.75 of the sum of their covalent radii apart. The periodic cell is triclinic.
+    Atoms keep 0.75 of the sum of their covalent radii apart, and ``shortest`` Å. The periodic cell is triclinic.
     """
     spec = model.neighbor_spec
     virtual = virtual_atoms(model)
     types = _random_types(spec, random, natoms, len(model.type_map))
     spin = None if virtual is None else random.normal(size=(natoms, 3))
     radii = np.array([COVALENT_RADII.get(name, 0.7) for name in model.type_map])[types]
-    reach = 0.75 * (radii[:, None] + radii)
+    reach = np.maximum(0.75 * (radii[:, None] + radii), shortest)
     room = 4.0 / 3.0 * np.pi * spec.rcut**3
     density = min(_DENSITY, (0.7 if spin is None else 0.35) * sum(spec.sel) / room)
     while True:

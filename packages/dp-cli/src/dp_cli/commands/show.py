@@ -39,6 +39,7 @@ def command(
 
     ATTR is one or more of type-map, descriptor, fitting-net, size, observed-type, serialization-tree.
     """
+    from dp_core.compression import is_compressed, tables_of
     from dp_core.errors import ConfigError, nearest
     from dp_core.inference import Predictor
 
@@ -49,6 +50,8 @@ def command(
     path = Path(context.obj.model_file(model))
     predictor = Predictor(path, backend="numpy")
     log.info("This is a singletask model")
+    if is_compressed(predictor.get_model()):
+        log.info(f"It is compressed: {tables_of(predictor.get_model())}")
     if "model-branch" in attributes:
         raise ConfigError(
             "The 'model-branch' option requires a multitask model. The provided model does not meet this criterion."

@@ -20,12 +20,14 @@ from dp_core.descriptors.environment import (
     normalized,
     with_all_slots,
 )
+from dp_core.descriptors.tabulation import Resolution, stored_tables, tables_document, tabulated
 from dp_core.errors import ConfigError, FormatError
 from dp_core.format.versions import check_version
-from dp_core.module import Array, buffer, module
+from dp_core.module import Array, buffer, module, replace
 from dp_core.neighbors import Neighborhood
 from dp_core.nn import EmbeddingNet, NetworkCollection, canonical
 from dp_core.nn.networks import Seed, child_seed
+from dp_core.nn.table import Grid, Table
 from dp_core.schema.kinds import Activation, Precision, SeedSetting, check_types
 from dp_core.schema.section import Section, option
 
@@ -80,8 +82,10 @@ class ByType:
     trainable: bool = True
     type_map: tuple[str, ...] | None = None
     by_slot: bool = False  # every slot is evaluated, empty ones too, because davg or dstd differ between slots
+    tables: tuple[Table | None, ...] | None = buffer(default=None)  # in the place of the networks, if compressed
 
     by_type = True  # slots come in blocks by neighbour type
+    angular = False  # the networks take products of two neighbours
     message_passing = False
 
     @property
@@ -94,6 +98,33 @@ class ByType:
         """Width of the embedding."""
         width: int = self.embeddings.networks[0].neuron[-1]
         return width
+
+    @property
+    def compressed(self) -> bool:
+        """Whether tables take the place of networks."""
+        return self.tables is not None
+
+    def network(self, key: tuple[int, ...]) -> Any:
+        """The network of a type or of a pair of types, or the table in its place."""
+        k = self.embeddings.number(key)
+        table = None if self.tables is None else self.tables[k]
+        return self.embeddings.networks[k] if table is None else table
+
+    def obstacle(self) -> str | None:
+        """Why there can be no tables; None if there can."""
+        return None
+
+    def tabulated(self, resolution: Resolution) -> Any:
+        """The descriptor with tables in the place of its networks."""
+        return replace(self, tables=tabulated(self.embeddings.networks, self.grids(resolution), self))
+
+    def uncompressed(self) -> Any:
+        """The descriptor without tables."""
+        return replace(self, tables=None)
+
+    def grids(self, resolution: Resolution) -> Sequence[Grid | None]:
+        """The grid of each network; None for one that is not used."""
+        raise NotImplementedError
 
     def environment(self, table: Neighborhood, columns: int) -> tuple[Array, Neighborhood]:
         """The normalised environment matrix (n, K, columns), and the table of the slots that it has.
@@ -117,6 +148,10 @@ class ByType:
     def document(self, kind: str) -> dict[str, Any]:
         """The part of the document that all have."""
         net = self.embeddings.networks[0]
+        compress = {}
+        if self.tables is not None:
+            variables = tables_document(self.tables, angular=self.angular)
+            compress = {"@version": 3, "compress": {"@variables": variables}}
         return {
             "@class": "Descriptor",
             "type": kind,
@@ -136,7 +171,7 @@ class ByType:
             "@variables": {"davg": self.davg, "dstd": self.dstd},
             "type_map": None if self.type_map is None else list(self.type_map),
             "trainable": self.trainable,
-        }
+        } | compress
 
 
 @module
@@ -144,6 +179,13 @@ class TwoBody(ByType):
     """A descriptor of sums over single neighbours."""
 
     type_one_side: bool = False  # networks by type of the neighbour; else by type of the centre and of the neighbour
+
+    def grids(self, resolution: Resolution) -> Sequence[Grid | None]:
+        """The grid of each network, as wide as its centres need."""
+        types = range(self.ntypes)
+        if self.type_one_side:
+            return [resolution.radial(self, types)] * self.ntypes
+        return [resolution.radial(self, [i]) for i in types] * self.ntypes  # the type of the centre runs fastest
 
     def embedded_sum(self, matrix: Array, table: Neighborhood, empty: Array) -> Array:
         """Σ_k R_k ⊗ G(R_k0) over all slots, those counted that the table does not have: (n, K, d) -> (n, d, width).
@@ -157,8 +199,8 @@ class TwoBody(ByType):
     def _block(self, j: int, block: Array, table: Neighborhood) -> Array:
         """The sum over the slots of neighbour type j: (n, K_j, d) -> (n, d, width)."""
         if self.type_one_side:
-            return arrays.embedding_sum(block, self.embeddings[(j,)])
-        sums = [partial(arrays.embedding_sum, net=self.embeddings[(i, j)]) for i in range(self.ntypes)]
+            return arrays.embedding_sum(block, self.network((j,)))
+        sums = [partial(arrays.embedding_sum, net=self.network((i, j))) for i in range(self.ntypes)]
         return arrays.by_block(sums, block, table.row_counts)
 
     def _empty_slots(self, table: Neighborhood, empty: Array) -> Array:
@@ -175,8 +217,8 @@ class TwoBody(ByType):
     def _embedded(self, j: int, x: Array) -> Array:
         """A number of each central type through the networks of neighbour type j: (ntypes, 1) -> (ntypes, width)."""
         if self.type_one_side:
-            return self.embeddings[(j,)](x)
-        return arrays.concat([self.embeddings[(i, j)](x[i : i + 1, :]) for i in range(self.ntypes)])
+            return self.network((j,))(x)
+        return arrays.concat([self.network((i, j))(x[i : i + 1, :]) for i in range(self.ntypes)])
 
 
 def init_fields(
@@ -235,8 +277,6 @@ def stored_environment(data: dict[str, Any]) -> dict[str, Any]:
 
     Raises FormatError for what dp does not read.
     """
-    if data.get("compress") is not None:
-        raise FormatError("The model is compressed, which this version of dp does not read. Use the uncompressed file.")
     if data.get("spin") is not None:
         raise FormatError(
             "The descriptor was made with the old form of spin, which has no meaning here; retrain the model."
@@ -259,6 +299,11 @@ def stored_environment(data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def stored_fields(data: dict[str, Any]) -> dict[str, Any]:
-    """The fields that all have, from a document. Raises FormatError for what dp does not read."""
-    return stored_environment(check_version(data, "Descriptor", (1, 3)))
+def stored_fields(data: dict[str, Any], *, angular: bool = False) -> dict[str, Any]:
+    """The fields that all have, from a document. Raises FormatError for what dp does not read.
+
+    angular: the networks take products of two neighbours.
+    """
+    data = check_version(data, "Descriptor", (1, 3))
+    tables = None if data.get("compress") is None else stored_tables(data["compress"]["@variables"], angular=angular)
+    return stored_environment(data) | {"tables": tables}

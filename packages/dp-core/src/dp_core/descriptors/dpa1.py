@@ -25,8 +25,9 @@ from dp_core.descriptors.mixed import (
     stored_fields,
     warn_of_first,
 )
+from dp_core.descriptors.tabulation import Resolution
 from dp_core.format.versions import check_version, register_upgrade
-from dp_core.module import Array, module
+from dp_core.module import Array, module, replace
 from dp_core.neighbors import Neighborhood
 from dp_core.nn.attention import NeighborAttention
 from dp_core.nn.networks import child_seed
@@ -96,6 +97,25 @@ class DPA1(Mixed):
     Settings: type[Section] = DPA1Settings
 
     @property
+    def by_neighbor(self) -> bool:  # type: ignore[override]
+        """Whether the network of types takes that of the neighbour alone."""
+        return self.type_one_side
+
+    def tabulated(self, resolution: Resolution) -> Any:
+        """The descriptor with tables in the place of its networks; with attention, which keeps the network of
+        distances, of the types alone."""
+        if self.attention is not None and self.attention.layers:
+            return replace(self, type_table=self.type_rows(self.types()))
+        return super().tabulated(resolution)
+
+    def stored_type_table(self, rows: Array) -> Array:
+        """The table of types in the order of the format, with the type of the centre outside, and back again."""
+        if self.type_one_side:
+            return rows
+        count = int(self.davg.shape[0]) + 1
+        return np.ascontiguousarray(np.reshape(rows, (count, count, -1)).swapaxes(0, 1)).reshape(count * count, -1)
+
+    @property
     def lmax(self) -> int:
         """Highest degree of the angular functions."""
         return 1 if self.degree_gain_raw is None else 1 + int(self.degree_gain_raw.shape[0])
@@ -114,11 +134,8 @@ class DPA1(Mixed):
         """The descriptor (n, dim_out) and the equivariant part (n, dim_emb, 3)."""
         slots, types = self.slots(table), self.types()
         xp = namespace(slots.matrix, types)
-        g = self._embedded(slots.matrix[..., :1], slots.neighbor, slots.center[:, None], slots.switch, types)
-        if self.attention is not None:
-            g = self.attention(g, slots.matrix[..., 1:], slots.switch, slots.valid)
         basis, gain = self._basis(slots, table)
-        total = xp.matrix_transpose(basis) @ g  # (n, columns, width)
+        total = self._sum(basis, slots, types)  # (n, columns, width)
         if not (self.zero_mean or self.by_slot):
             empty = self._empty_slots(slots, table, types)
             total = total + empty if gain is None else xp.concat([total[:, :4, :] + empty, total[:, 4:, :]], axis=1)
@@ -128,16 +145,29 @@ class DPA1(Mixed):
         rotation = xp.matrix_transpose(a[:, 1:4, :])
         return self.with_types(flat, slots, types), arrays.cast(rotation, "float64")
 
+    def _sum(self, basis: Array, slots: Slots, types: Array) -> Array:
+        """The functions of directions times the embedding, summed over the slots: (n, columns, width)."""
+        center = slots.center[:, None]
+        if self.tables is not None:
+            switch = slots.switch if self.smooth else None
+            pairs = self._row_of_types(slots.neighbor, center)
+            return arrays.table_sum(basis, self.network, self.type_rows(types), pairs, switch)
+        g = self._embedded(slots.matrix[..., :1], slots.neighbor, center, slots.switch, types)
+        if self.attention is not None:
+            g = self.attention(g, slots.matrix[..., 1:], slots.switch, slots.valid)
+        return namespace(basis, g).matrix_transpose(basis) @ g
+
+    def _row_of_types(self, neighbor: Array, center: Array) -> Array:
+        """The row of ``type_rows`` that belongs to slots."""
+        return neighbor if self.type_one_side else neighbor * (int(self.davg.shape[0]) + 1) + center
+
     def _embedded(self, s: Array, neighbor: Array, center: Array, switch: Array, types: Array) -> Array:
         """The embedding of slots: (n, K, 1), (n, K), (n, 1), (n, K, 1) -> (n, K, width)."""
-        net = self.embeddings[()]
+        net = self.network
         if self.embeddings_strip is None:
             parts = [s, (types, neighbor)] if self.type_one_side else [s, (types, neighbor), (types, center)]
             return net.of_parts(parts)
-        if self.type_one_side:
-            gate = arrays.take(self.embeddings_strip[()](types), neighbor)
-        else:
-            gate = arrays.take(self.pairs_of_types(types), neighbor * (self.ntypes + 1) + center)
+        gate = arrays.take(self.type_rows(types), self._row_of_types(neighbor, center))
         return net(s) * (1.0 + (gate * switch if self.smooth else gate))
 
     def _basis(self, slots: Slots, table: Neighborhood) -> tuple[Array, Array | None]:
@@ -196,7 +226,8 @@ class DPA1(Mixed):
         """The part of the document that se_atten_v2 has too."""
         attention = self.attention
         assert attention is not None
-        data = self.document(kind, 2 if self.degree_gain_raw is None else 4)
+        version = 3 if self.compressed else 2
+        data = self.document(kind, version if self.degree_gain_raw is None else 4)
         if self.degree_gain_raw is not None:
             data["lmax"] = self.lmax
             data["@variables"]["degree_gain_raw"] = self.degree_gain_raw
@@ -222,7 +253,7 @@ class DPA1(Mixed):
         """The descriptor of a document."""
         data = check_version(data, "Descriptor", (1, 4))
         smooth = data.get("smooth_type_embedding", True)  # always true in se_atten_v2, which does not write it
-        return cls(
+        made = cls(
             **stored_fields(data),
             smooth=smooth,
             attention=NeighborAttention.deserialize(data["attention_layers"], smooth=smooth),
@@ -230,6 +261,7 @@ class DPA1(Mixed):
             axis_neuron=data["axis_neuron"],
             type_one_side=data.get("type_one_side", False),
         )
+        return made.with_stored_tables(data.get("compress"))  # type: ignore[no-any-return]
 
 
 def attention_fields(

@@ -30,6 +30,7 @@ from dp_core.descriptors.mixed import (
 from dp_core.descriptors.protocol import CountSel
 from dp_core.descriptors.repformer import Repformer, RepformerSettings
 from dp_core.descriptors.se_e3_tebd import SeE3Tebd
+from dp_core.descriptors.tabulation import Resolution
 from dp_core.errors import ConfigError, FormatError
 from dp_core.format.versions import check_version, register_upgrade
 from dp_core.module import Array, module, replace
@@ -241,6 +242,25 @@ class DPA2:
         parts = {name: getattr(self, name) for name in names}
         return replace(self, **{name: change(part) for name, part in parts.items() if part is not None})
 
+    @property
+    def compressed(self) -> bool:
+        """Whether tables take the place of networks."""
+        return self.repinit.compressed
+
+    def obstacle(self) -> str | None:
+        """Why there can be no tables; None if there can."""
+        reason = self.repinit.obstacle()
+        return None if reason is None else f"of repinit: {reason}"
+
+    def tabulated(self, resolution: Resolution) -> DPA2:
+        """The descriptor with tables in the place of the networks of repinit."""
+        made = replace(self.repinit, type_embedding=self.type_embedding).tabulated(resolution)
+        return replace(self, repinit=replace(made, type_embedding=None))
+
+    def uncompressed(self) -> DPA2:
+        """The descriptor without tables."""
+        return replace(self, repinit=self.repinit.uncompressed())
+
     def __call__(self, table: Neighborhood) -> tuple[Array, Array]:
         """The descriptor (n, dim_out) and the equivariant part (n, dim_emb, 3)."""
         xp = namespace(table.vectors, table.types)
@@ -331,7 +351,7 @@ class DPA2:
         data = {
             "@class": "Descriptor",
             "type": "dpa2",
-            "@version": 3,
+            "@version": 4 if self.compressed else 3,
             "ntypes": self.ntypes,
             "repinit_args": self.settings.model_dump(),
             "repformer_args": inner,
@@ -392,9 +412,10 @@ class DPA2:
         three_body = None
         if s.use_three_body:
             three_body = SeE3Tebd.of_stored(fields("three_body_", "repinit_three_body_variable"))
+        repinit = DPA1(**fields("", "repinit_variable"), axis_neuron=s.axis_neuron, type_one_side=s.type_one_side)
         return cls(
             type_embedding=TypeEmbedding.deserialize(data["type_embedding"]),
-            repinit=DPA1(**fields("", "repinit_variable"), axis_neuron=s.axis_neuron, type_one_side=s.type_one_side),
+            repinit=repinit.with_stored_tables(data["repinit_variable"].get("compress")),
             three_body=three_body,
             repformer=Repformer.deserialize(data["repformers_variable"], inner, **common),
             shape=None if shape["@class"] == "Identity" else Layer.deserialize(shape),
@@ -429,11 +450,15 @@ def _embedding_fields(
 def _embedding_document(part: Mixed) -> dict[str, Any]:
     """What a document says of an embedding beside its settings."""
     strip = {} if part.embeddings_strip is None else {"embeddings_strip": part.embeddings_strip.serialize()}
-    return {
-        "embeddings": part.embeddings.serialize(),
-        "env_mat": environment_document(part.rcut, part.rcut_smth, 0.0),
-        "@variables": {"davg": part.davg, "dstd": part.dstd},
-    } | strip
+    return (
+        {
+            "embeddings": part.embeddings.serialize(),
+            "env_mat": environment_document(part.rcut, part.rcut_smth, 0.0),
+            "@variables": {"davg": part.davg, "dstd": part.dstd},
+        }
+        | strip
+        | part.compress_document()
+    )
 
 
 @register_upgrade("Descriptor dpa2", 1)

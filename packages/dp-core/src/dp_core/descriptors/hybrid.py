@@ -10,7 +10,15 @@ import pydantic
 
 from dp_core import arrays, registry
 from dp_core.arrays import namespace
-from dp_core.descriptors.protocol import CountSel, equivariant_rows, map_parts, with_counted_sel
+from dp_core.descriptors.protocol import (
+    CountSel,
+    compressed,
+    equivariant_rows,
+    map_parts,
+    obstacle,
+    with_counted_sel,
+)
+from dp_core.descriptors.tabulation import Resolution
 from dp_core.errors import ConfigError
 from dp_core.format.versions import check_version
 from dp_core.module import Array, module, replace
@@ -149,6 +157,27 @@ class Hybrid:
             near = xp.sum(table.vectors * table.vectors, axis=-1) <= child.rcut**2
             keep = near if keep is None else xp.logical_and(near, keep)
         return table if keep is None else kept(table, keep)
+
+    @property
+    def compressed(self) -> bool:
+        """Whether tables take the place of networks."""
+        return any(compressed(child) for child in self.list)
+
+    def obstacle(self) -> str | None:
+        """Why there can be no tables; None if there can."""
+        for k, child in enumerate(self.list):
+            reason = obstacle(child)
+            if reason is not None:
+                return f"of descriptor {k} of the hybrid, {child.serialize()['type']}: {reason}"
+        return None
+
+    def tabulated(self, resolution: Resolution) -> Hybrid:
+        """The descriptor with tables in the place of networks of all descriptors."""
+        return replace(self, list=tuple(child.tabulated(resolution) for child in self.list))
+
+    def uncompressed(self) -> Hybrid:
+        """The descriptor without tables."""
+        return replace(self, list=tuple(child.uncompressed() if compressed(child) else child for child in self.list))
 
     def map_parts(self, change: Callable[[Any], Any]) -> Hybrid:
         """The descriptor with ``change(part)`` for all parts of all descriptors that have statistics."""

@@ -24,11 +24,13 @@ from dp_core.descriptors.environment import (
     smooth_switch,
     with_all_slots,
 )
+from dp_core.descriptors.tabulation import Resolution, stored_tables, tables_document, tabulated
 from dp_core.errors import ConfigError, FormatError
 from dp_core.module import Array, buffer, module, replace
 from dp_core.neighbors import Neighborhood
 from dp_core.nn import EmbeddingNet, NetworkCollection, canonical
 from dp_core.nn.networks import Seed, child_seed
+from dp_core.nn.table import Table
 from dp_core.nn.type_embedding import TypeEmbedding
 from dp_core.schema.kinds import check_types
 from dp_core.schema.section import option
@@ -93,8 +95,14 @@ class Mixed:
     type_map: tuple[str, ...] | None = None
     by_slot: bool = False  # every slot is evaluated, empty ones too
     zero_mean: bool = True  # davg is 0, so that empty slots add nothing
+    #: If compressed: the table in the place of the network of distances or angles, if there is one, and what the
+    #: network of types gives, (m, width), in the order of ``type_rows``.
+    tables: tuple[Table | None, ...] | None = buffer(default=None)
+    type_table: Array | None = buffer(default=None)
 
     by_type = False
+    angular = False  # the network takes products of two neighbours
+    by_neighbor = False  # the network of types takes that of the neighbour alone
     message_passing = False
 
     @property
@@ -162,6 +170,43 @@ class Mixed:
             descriptor = arrays.concat([descriptor, arrays.take(types, slots.center)], axis=-1)
         return arrays.cast(descriptor, "float64")
 
+    @property
+    def compressed(self) -> bool:
+        """Whether tables take the place of networks."""
+        return self.type_table is not None
+
+    @property
+    def network(self) -> Any:
+        """The network of distances or angles, or the table in its place."""
+        table = None if self.tables is None else self.tables[0]
+        return self.embeddings[()] if table is None else table
+
+    def obstacle(self) -> str | None:
+        """Why there can be no tables; None if there can."""
+        if self.embeddings_strip is not None:
+            return None
+        return (
+            "types go into the network of distances or angles (tebd_input_mode 'concat'), which then is no function of "
+            "one number. Train with tebd_input_mode 'strip'."
+        )
+
+    def tabulated(self, resolution: Resolution) -> Any:
+        """The descriptor with tables in the place of its networks."""
+        grid = resolution.angular(self) if self.angular else resolution.radial(self, range(self.ntypes))
+        tables = tabulated(self.embeddings.networks, [grid], self)
+        return replace(self, tables=tables, type_table=self.type_rows(self.types()))
+
+    def uncompressed(self) -> Any:
+        """The descriptor without tables."""
+        return replace(self, tables=None, type_table=None)
+
+    def type_rows(self, types: Array) -> Array:
+        """What the network of types gives for all types, or for all pairs of them: (m, width)."""
+        if self.type_table is not None:
+            return self.type_table
+        assert self.embeddings_strip is not None
+        return self.embeddings_strip[()](types) if self.by_neighbor else self.pairs_of_types(types)
+
     def types(self) -> Array:
         """The vectors of all types: (ntypes + 1, tebd_dim)."""
         return arrays.cast(self.type_embedding(), self.precision)
@@ -182,36 +227,67 @@ class Mixed:
         """
         return with_types(self, type_map, random)
 
+    def compress_document(self) -> dict[str, Any]:
+        """The part of the document that holds tables; empty without."""
+        if self.type_table is None:
+            return {}
+        tables = {} if self.tables is None else tables_document(self.tables)
+        document: dict[str, Any] = {"@variables": {"type_embd_data": self.stored_type_table(self.type_table)} | tables}
+        return {"compress": document if self.angular else document | {"geo_compress": bool(tables)}}
+
+    def stored_type_table(self, rows: Array) -> Array:
+        """The table of types in the order of the format, and back again."""
+        return rows
+
+    def with_stored_tables(self, document: dict[str, Any] | None) -> Any:
+        """The descriptor with the tables of ``compress_document``, if there are some. Raises FormatError."""
+        if document is None:
+            return self
+        variables = document["@variables"]
+        tables = stored_tables(variables, angular=self.angular) if "compress_data" in variables else None
+        count = (int(self.davg.shape[0]) + 1) ** (1 if self.by_neighbor else 2)
+        rows = variables["type_embd_data"]
+        if rows.shape != (count, self.width):
+            raise FormatError(
+                f"The table of types in the model has the shape {rows.shape}, expected is {(count, self.width)}; the "
+                "file is damaged. Compress the model again."
+            )
+        return replace(self, tables=tables, type_table=self.stored_type_table(rows))
+
     def document(self, kind: str, version: int) -> dict[str, Any]:
         """The part of the document that all have."""
         net = self.embeddings[()]
         strip = {} if self.embeddings_strip is None else {"embeddings_strip": self.embeddings_strip.serialize()}
-        return {
-            "@class": "Descriptor",
-            "type": kind,
-            "@version": version,
-            "rcut": self.rcut,
-            "rcut_smth": self.rcut_smth,
-            "sel": list(self.sel),
-            "ntypes": self.ntypes,
-            "neuron": list(net.neuron),
-            "tebd_dim": self.type_embedding.width,
-            "tebd_input_mode": "concat" if self.embeddings_strip is None else "strip",
-            "set_davg_zero": self.set_davg_zero,
-            "activation_function": net.activation_function,
-            "resnet_dt": net.resnet_dt,
-            "concat_output_tebd": self.concat_output_tebd,
-            "use_econf_tebd": self.type_embedding.use_econf_tebd,
-            "type_map": None if self.type_map is None else list(self.type_map),
-            "precision": self.precision,
-            "embeddings": self.embeddings.serialize(),
-            "env_mat": environment_document(self.rcut, self.rcut_smth, self.env_protection),
-            "type_embedding": self.type_embedding.serialize(),
-            "exclude_types": [list(pair) for pair in self.exclude_types],
-            "env_protection": self.env_protection,
-            "@variables": {"davg": self.davg, "dstd": self.dstd},
-            "trainable": self.trainable,
-        } | strip
+        return (
+            {
+                "@class": "Descriptor",
+                "type": kind,
+                "@version": version,
+                "rcut": self.rcut,
+                "rcut_smth": self.rcut_smth,
+                "sel": list(self.sel),
+                "ntypes": self.ntypes,
+                "neuron": list(net.neuron),
+                "tebd_dim": self.type_embedding.width,
+                "tebd_input_mode": "concat" if self.embeddings_strip is None else "strip",
+                "set_davg_zero": self.set_davg_zero,
+                "activation_function": net.activation_function,
+                "resnet_dt": net.resnet_dt,
+                "concat_output_tebd": self.concat_output_tebd,
+                "use_econf_tebd": self.type_embedding.use_econf_tebd,
+                "type_map": None if self.type_map is None else list(self.type_map),
+                "precision": self.precision,
+                "embeddings": self.embeddings.serialize(),
+                "env_mat": environment_document(self.rcut, self.rcut_smth, self.env_protection),
+                "type_embedding": self.type_embedding.serialize(),
+                "exclude_types": [list(pair) for pair in self.exclude_types],
+                "env_protection": self.env_protection,
+                "@variables": {"davg": self.davg, "dstd": self.dstd},
+                "trainable": self.trainable,
+            }
+            | strip
+            | self.compress_document()
+        )
 
 
 def with_types(descriptor: Any, type_map: Sequence[str], random: np.random.Generator, std: float = 1.0) -> Any:

@@ -46,6 +46,22 @@ def mixed_types(descriptor: Any) -> bool:
     return bool(getattr(descriptor, "mixed_types", not descriptor.by_type))
 
 
+def compressed(descriptor: Any) -> bool:
+    """Whether tables take the place of networks of the descriptor."""
+    return bool(getattr(descriptor, "compressed", False))
+
+
+def obstacle(descriptor: Any) -> str | None:
+    """Why tables cannot take the place of networks; None if they can.
+
+    A descriptor with the method ``obstacle`` has ``tabulated(resolution)`` and ``uncompressed()``, too.
+    """
+    if not hasattr(descriptor, "obstacle"):
+        return "it has no network of one number."
+    reason: str | None = descriptor.obstacle()
+    return reason
+
+
 def map_parts(descriptor: Any, change: Callable[[Any], Any]) -> Any:
     """The descriptor with ``change(part)`` for every part that has statistics of the training data.
 

@@ -106,12 +106,14 @@ class SeAEbdV2(DPA1):
 
     def serialize(self) -> dict[str, Any]:
         """The document of the descriptor, which only dp reads."""
-        data = self.document("se_e2_a" if self.embeddings_strip is None else "se_a_ebd_v2", 2)
+        version = 3 if self.compressed else 2
+        data = self.document("se_e2_a" if self.embeddings_strip is None else "se_a_ebd_v2", version)
         return data | {"axis_neuron": self.axis_neuron, "type_one_side": self.type_one_side, "spin": None}
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> SeAEbdV2:
         """The descriptor of a document."""
-        data = check_version(data, "Descriptor", (2, 2))
+        data = check_version(data, "Descriptor", (2, 3))
         own = {"smooth": False, "axis_neuron": data["axis_neuron"], "type_one_side": data["type_one_side"]}
-        return cls(**stored_fields(data) | own)
+        made = cls(**stored_fields(data) | own)
+        return made.with_stored_tables(data.get("compress"))  # type: ignore[no-any-return]

@@ -15,8 +15,10 @@ import numpy as np
 from dp_core import arrays
 from dp_core.arrays import namespace
 from dp_core.descriptors.base import ByType, EnvironmentSettings, init_fields, stored_fields
+from dp_core.descriptors.tabulation import Resolution
 from dp_core.module import Array, module
 from dp_core.neighbors import Neighborhood
+from dp_core.nn.table import Grid
 from dp_core.schema.section import option
 
 #: Nothing beside any product of neighbours, but not 0.
@@ -38,6 +40,13 @@ class SeE3(ByType):
 
     Settings = SeE3Settings
 
+    angular = True
+
+    def grids(self, resolution: Resolution) -> Sequence[Grid | None]:
+        """The grid of the networks that are used."""
+        grid = resolution.angular(self)
+        return [grid if a <= b else None for b in range(self.ntypes) for a in range(self.ntypes)]
+
     @property
     def dim_out(self) -> int:
         """Width of the descriptor."""
@@ -50,7 +59,7 @@ class SeE3(ByType):
         real = arrays.split(arrays.cast(table.neighbor_types >= 0, self.precision), table.slot_counts, axis=1)
         used = [t for t in range(self.ntypes) if self.sel[t]]
         total = sum(
-            self._pairs((blocks[a], real[a]), (blocks[b], real[b]), self.embeddings[(a, b)], same=a == b)
+            self._pairs((blocks[a], real[a]), (blocks[b], real[b]), self.network((a, b)), same=a == b)
             / float(self.sel[a] * self.sel[b])
             for b in used
             for a in used
@@ -81,7 +90,7 @@ class SeE3(ByType):
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> SeE3:
         """The descriptor of a document."""
-        fields = stored_fields(data)
+        fields = stored_fields(data, angular=True)
         # a mean direction, which no statistics give, would make pairs with empty slots count
         directed = bool(np.any(fields["davg"][..., 1:]))
         return cls(**fields | {"by_slot": fields["by_slot"] or directed})

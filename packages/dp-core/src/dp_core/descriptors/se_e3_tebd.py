@@ -36,6 +36,8 @@ class SeE3Tebd(Mixed):
 
     Settings = SeE3TebdSettings
 
+    angular = True
+
     @property
     def dim_out(self) -> int:
         """Width of the descriptor."""
@@ -52,11 +54,26 @@ class SeE3Tebd(Mixed):
         xp = namespace(slots.matrix, types)
         rows = slots.matrix[..., 1:]
         products = rows @ xp.matrix_transpose(rows)  # (n, K, K)
-        g = self._embedded(products[..., None], slots, types)
+        total = self._sum(products, slots, types)
+        return self.with_types(total / float(self.nnei) ** 2, slots, types), None
+
+    def _sum(self, products: Array, slots: Slots, types: Array) -> Array:
+        """Σ e G(e) over all pairs of slots: (n, K, K) -> (n, width)."""
+        xp = namespace(products, types)
         n, k = arrays.shape(slots.neighbor)
-        pairs = (n, 1, k * k), (n, k * k, self.width)
-        total = xp.reshape(products, pairs[0]) @ xp.reshape(g, pairs[1])
-        return self.with_types(total[:, 0, :] / float(self.nnei) ** 2, slots, types), None
+        if self.tables is not None:
+            flat = (n, k * k, 1)
+            switch = xp.reshape(slots.switch @ xp.matrix_transpose(slots.switch), flat) if self.smooth else None
+            pairs = xp.reshape(self._row_of_types(slots), flat[:2])
+            e = xp.reshape(products, flat)
+            return arrays.table_sum(e, self.network, self.type_rows(types), pairs, switch)[:, 0, :]
+        g = self._embedded(products[..., None], slots, types)
+        total = xp.reshape(products, (n, 1, k * k)) @ xp.reshape(g, (n, k * k, self.width))
+        return total[:, 0, :]
+
+    def _row_of_types(self, slots: Slots) -> Array:
+        """The row of ``type_rows`` that belongs to pairs of slots: (n, K, K)."""
+        return slots.neighbor[:, :, None] * (int(self.davg.shape[0]) + 1) + slots.neighbor[:, None, :]
 
     def _embedded(self, e: Array, slots: Slots, types: Array) -> Array:
         """The embedding of pairs of slots: (n, K, K, 1) -> (n, K, K, width)."""
@@ -64,8 +81,7 @@ class SeE3Tebd(Mixed):
         if self.embeddings_strip is None:
             return net.of_parts([e, (types, slots.neighbor[:, :, None]), (types, slots.neighbor[:, None, :])])
         xp = namespace(e, types)
-        pair = slots.neighbor[:, :, None] * (self.ntypes + 1) + slots.neighbor[:, None, :]
-        gate = arrays.take(self.pairs_of_types(types), pair)
+        gate = arrays.take(self.type_rows(types), self._row_of_types(slots))
         if self.smooth:
             gate = gate * (slots.switch @ xp.matrix_transpose(slots.switch))[..., None]
         return net(e) * (1.0 + gate)
@@ -83,13 +99,14 @@ class SeE3Tebd(Mixed):
 
     def serialize(self) -> dict[str, Any]:
         """The document of the descriptor."""
-        return self.document("se_e3_tebd", 1) | {"smooth": self.smooth}
+        return self.document("se_e3_tebd", 2 if self.compressed else 1) | {"smooth": self.smooth}
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> SeE3Tebd:
         """The descriptor of a document."""
         data = check_version(data, "Descriptor", (1, 2))
-        return cls.of_stored(stored_fields(data) | {"smooth": data.get("smooth", True)})
+        made = cls.of_stored(stored_fields(data) | {"smooth": data.get("smooth", True)})
+        return made.with_stored_tables(data.get("compress"))  # type: ignore[no-any-return]
 
     @classmethod
     def of_stored(cls, fields: dict[str, Any]) -> SeE3Tebd:

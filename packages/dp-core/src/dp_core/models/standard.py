@@ -10,7 +10,7 @@ import pydantic
 
 from dp_core import arrays, registry
 from dp_core.arrays import namespace
-from dp_core.descriptors.protocol import equivariant_rows, mixed_types, neighbor_spec
+from dp_core.descriptors.protocol import compressed, equivariant_rows, mixed_types, neighbor_spec
 from dp_core.errors import ConfigError, nearest
 from dp_core.fittings.base import vacuum_energies
 from dp_core.format.versions import check_version
@@ -207,6 +207,11 @@ class StandardModel:
             raise ConfigError(
                 f"The model, with the descriptor {self.descriptor.serialize()['type']}, has networks of certain types, "
                 f"{', '.join(self.type_map)} in this order, which cannot be changed. Train a new model."
+            )
+        if compressed(self.descriptor):
+            raise ConfigError(
+                "The model is compressed, and its tables belong to its types. Change those of the model that it was "
+                "made from (or of dp_core.compression.uncompressed(model)), then compress it."
             )
         old = self.type_map
         fitting = self.fitting.change_type_map(names, old)

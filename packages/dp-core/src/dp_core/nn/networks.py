@@ -12,6 +12,7 @@ from dp_core.arrays import dense, namespace
 from dp_core.format.versions import check_version
 from dp_core.module import Array, module, replace
 from dp_core.nn.activation import activation
+from dp_core.nn.activation import jet as activation_jet
 from dp_core.nn.precision import canonical
 
 Seed = None | int | Sequence[int]
@@ -55,6 +56,16 @@ class Layer:
     def __call__(self, x: Array) -> Array:
         """The layer applied to the last axis."""
         return dense(x, self.w, self.b, self.idt, activation(self.activation_function), self.resnet)
+
+    def jet(self, x: np.ndarray, dx: np.ndarray, ddx: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Value, slope and curvature along a number on which the input depends so, in float64: (…, n_in) each."""
+        w, b, idt = (None if v is None else np.asarray(v, np.float64) for v in (self.w, self.b, self.idt))
+        z, dz, ddz = (v @ w for v in (x, dx, ddx))
+        f, df, ddf = activation_jet(self.activation_function, z if b is None else z + b)
+        out = f, df * dz, ddf * dz * dz + df * ddz
+        scaled = out if idt is None else [v * idt for v in out]
+        y, dy, ddy = (v + np.tile(u, self.past) if self.past else v for v, u in zip(scaled, (x, dx, ddx), strict=True))
+        return y, dy, ddy
 
     @classmethod
     def init(
@@ -123,6 +134,14 @@ class EmbeddingNet:
         for layer in self.layers:
             x = layer(x)
         return x
+
+    def jet(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Value, slope and curvature of a network of one number, in float64: (m,) -> (m, neuron[-1]) each."""
+        x = np.asarray(x, np.float64)[:, None]
+        jet = x, np.ones_like(x), np.zeros_like(x)
+        for layer in self.layers:
+            jet = layer.jet(*jet)
+        return jet
 
     def of_parts(self, parts: Sequence[Part]) -> Array:
         """The network of several parts, as if they were joined along the last axis; other axes broadcast.
@@ -320,7 +339,11 @@ class NetworkCollection:
     network_type: str
 
     def __getitem__(self, key: tuple[int, ...]) -> Any:
-        return self.networks[sum(k * self.ntypes**d for d, k in enumerate(key))]
+        return self.networks[self.number(key)]
+
+    def number(self, key: tuple[int, ...]) -> int:
+        """Which of the networks belongs to a type, or to a pair of them."""
+        return sum(k * self.ntypes**d for d, k in enumerate(key))
 
     def serialize(self) -> dict[str, Any]:
         """The document of the collection."""

@@ -27,7 +27,7 @@ KEYS: dict[str, dict[str, tuple[Any, str]]] = {
         "bridging_method": ("None", "bridging to the ZBL potential"),
         "bridging_r_inner": (0.5, "bridging to the ZBL potential"),
         "bridging_r_outer": (0.8, "bridging to the ZBL potential"),
-        "compress": (None, "compression from the input file"),
+        "compress": (None, "compression from the input file; use dp compress"),
     },
     "model/spin": {
         "allow_missing_label": (False, "spin models without virtual atoms"),

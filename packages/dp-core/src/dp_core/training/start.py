@@ -11,12 +11,15 @@ from typing import Any
 
 from dp_core import registry
 from dp_core.backend import get_backend
+from dp_core.compression import is_compressed, uncompressed
 from dp_core.data import Sampler
+from dp_core.descriptors.protocol import compressed
 from dp_core.errors import ConfigError
 from dp_core.format import write_bytes
 from dp_core.losses import Loss
 from dp_core.losses.energy import EnergySettings
 from dp_core.model_file import MEMBER, load_model
+from dp_core.models.protocol import members
 from dp_core.module import leaves, trained_leaves
 from dp_core.module import replace as replace_fields
 from dp_core.schedules import build_schedule
@@ -112,6 +115,7 @@ class _Start:
             progress = {"seed": self.seed, "data": data.summary()}
             start = Checkpoint(model, 0, progress=progress, settings=settings.to_document())
         start = replace(start, settings=settings.to_document())
+        _refuse_tables(start.model, self.source)
         if not trained_leaves(start.model):
             raise ConfigError(
                 "No parameter is left to train: trainable is false in the descriptor and in the fitting. "
@@ -165,6 +169,9 @@ class _Start:
             return measured(model), settings, data
         path = self._weights_file(self.begin.weights)
         source = load_model(path)
+        if is_compressed(source):
+            source = uncompressed(source)
+            self.reporter.notice(f"{path} is compressed; the training begins with its networks, without the tables.")
         model, left = take_weights(model, source, str(path), fresh=measured if self.begin.force_load else None)
         for problem in left:
             self.reporter.warning(problem)
@@ -224,6 +231,15 @@ class _Start:
     def _resolved(self, model: Section) -> Input:
         training = self.settings.training.model_copy(update={"seed": self.seed})
         return self.settings.model_copy(update={"model": model, "training": training})
+
+
+def _refuse_tables(model: Any, source: str) -> None:
+    """Raise ConfigError if a part that is trained has tables, which would not follow its networks."""
+    if any(compressed(member.model.descriptor) for member in members(model) if not member.fixed):
+        raise ConfigError(
+            f"The model{' of ' * bool(source)}{source} is compressed, and tables are not trained. Begin a new training "
+            "with its networks (--init-frz-model), and compress the result."
+        )
 
 
 def _with_hessian_mode(settings: Input) -> Input:
