@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kNewest = 1;  // version of the record
+constexpr int kNewest = 2;  // version of the record
 constexpr uint64_t kChecksumField = 70003;
 const std::map<std::string, uint64_t> kFields = {{kDocument, 70001}, {kRecord, 70002}};
 
@@ -149,6 +149,7 @@ Record record_of(const Json& json) {
   r.dim_chg_spin = json.at("dim_chg_spin").get<int64_t>();
   r.has_default_fparam = !json.at("default_fparam").is_null();
   if (r.has_default_fparam) r.default_fparam = json.at("default_fparam").get<std::vector<double>>();
+  if (json.contains("spin")) r.spin_scale = json.at("spin").at("scale").get<std::vector<double>>();
   r.inputs = json.at("inputs").get<std::vector<std::string>>();
   for (const Json& output : json.at("outputs")) r.outputs.push_back(parse_output(output));
   return r;
