@@ -3,9 +3,9 @@
 #include <memory>
 
 #include "engines/buckets.h"
-#include "engines/frozen_file.h"
 #include "engines/inputs.h"
 #include "engines/python_api.h"
+#include "runtime/model_file.h"
 
 namespace dp {
 namespace {

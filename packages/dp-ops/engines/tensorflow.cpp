@@ -10,10 +10,10 @@
 
 #include "engines/buckets.h"
 #include "engines/find.h"
-#include "engines/frozen_file.h"
 #include "engines/inputs.h"
 #include "engines/signature.h"
 #include "engines/tensorflow_api.h"
+#include "runtime/model_file.h"
 
 namespace dp {
 namespace {
@@ -218,7 +218,7 @@ class TensorflowEngine : public Engine {
     return session_;
   }
 
-  const Frozen frozen_;
+  const FrozenFile frozen_;
   const TensorflowApi& api_;
   const bool compiled_;
   const Source source_;

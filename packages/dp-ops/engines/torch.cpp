@@ -6,9 +6,9 @@
 #include <mutex>
 
 #include "engines/find.h"
-#include "engines/frozen_file.h"
 #include "engines/inputs.h"
 #include "engines/torch_adapter.h"
+#include "runtime/model_file.h"
 
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -147,7 +147,7 @@ class TorchEngine : public Engine {
   }
 
  private:
-  const Frozen frozen_;
+  const FrozenFile frozen_;
   const DpTorchAdapter& adapter_;
   void* model_ = nullptr;
 };

@@ -84,13 +84,17 @@ def find_built(name: str) -> Path | None:
     return next((path for folder in (ROOT / "lib", cache_folder()) if (path := folder / place).is_file()), None)
 
 
+def target_of(name: str, folder: Path | None = None) -> Path:
+    """Where ``build`` puts the library of a recipe. Raises BuildError if the framework is missing."""
+    return (folder or cache_folder()) / _place(name)
+
+
 def build(name: str, folder: Path | None = None) -> Path:
     """Compile the library of a recipe for the installed framework, into the cache or another folder; its path.
 
     Raises BuildError if the framework or a compiler is missing, or compilation fails.
     """
-    recipe = RECIPES[name]
-    target = (folder or cache_folder()) / _place(name)
+    recipe, target = RECIPES[name], target_of(name, folder)
     compiler = shlex.split(os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++") or "")
     if not compiler:
         raise BuildError(f"lib{target.stem[3:]} needs a C++ compiler, and there is none: set CXX, or install g++.")
@@ -119,9 +123,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m dp_ops.build", description=__doc__)
     parser.add_argument("name", choices=sorted(RECIPES))
     parser.add_argument("--folder", type=Path, help="instead of the cache")
+    parser.add_argument("--where", action="store_true", help="print the path alone; compile nothing")
     given = parser.parse_args()
     try:
-        print(build(given.name, given.folder))
+        print(target_of(given.name, given.folder) if given.where else build(given.name, given.folder))
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1
