@@ -1,0 +1,15 @@
+#include "table_of_kernels.h"
+
+#include "isa.h"
+
+#define DP_TEXT_(x) #x
+#define DP_TEXT(x) DP_TEXT_(x)
+
+namespace DP_NAMESPACE {
+
+const dp::Kernels& kernels() {
+  static const dp::Kernels table{DP_TEXT(DP_ISA)};
+  return table;
+}
+
+}  // namespace DP_NAMESPACE
