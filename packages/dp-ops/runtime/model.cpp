@@ -113,7 +113,7 @@ std::vector<int> owners(const Frame& frame) {
   std::vector<int> owner(frame.natoms, -1);
   for (int i = 0; i < frame.nlocal(); ++i) owner[i] = i;
   const DP_Nlist* list = frame.nlist;
-  if (!list || !frame.nghost) return owner;
+  if (!frame.nghost) return owner;
   if (list->mapping) {
     for (int i = frame.nlocal(); i < frame.natoms; ++i) owner[i] = list->mapping[i];
   } else if (list->nprocs == 1 && list->sendlist) {
@@ -211,6 +211,7 @@ const Search& Model::search(const Frame& frame, std::unique_ptr<Search>& own) {
   check_finite(frame, ntypes());
   if (frame.ago <= 0) {
     list_ = nullptr;
+    if (record().message_passing) owners_ = owners(frame);
     list_ = std::make_unique<ListSearch>(frame, ntypes());
   }
   if (!list_) throw Error("There is no neighbour list from an earlier call. Give ago = 0 in the first call.");
@@ -238,13 +239,13 @@ std::vector<int64_t> Model::rows_of_atoms(const Frame& frame, const std::vector<
   std::vector<int64_t> next(blocks.size(), 0), row(frame.natoms, -1);
   for (size_t b = 1; b < next.size(); ++b) next[b] = next[b - 1] + blocks[b - 1];
   for (const int atom : centers) row[atom] = next[next.size() > 1 ? frame.types[atom] : 0]++;
-  const std::vector<int> owner = owners(frame);
   for (int i = frame.nlocal(); i < frame.natoms; ++i) {
     if (!is_real(frame.types[i], ntypes())) continue;
-    if (owner[i] < 0 || owner[i] >= frame.nlocal()) {
+    const int owner = owners_[i];
+    if (owner < 0 || owner >= frame.nlocal()) {
       throw Error("Ghost atom " + std::to_string(i) + " has no owner among the local atoms. Check the mapping of the neighbour list.");
     }
-    row[i] = row[owner[i]];
+    row[i] = row[owner];
   }
   return row;
 }

@@ -63,6 +63,7 @@ class Model {
 
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<ListSearch> list_;  // the list of the last call with ago = 0
+  std::vector<int> owners_;           // of its atoms, with message passing
   std::vector<double> charge_spin_;
   bool warned_ = false;
 };
