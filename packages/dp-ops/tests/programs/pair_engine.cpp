@@ -29,7 +29,9 @@ class Pairs : public dp::Engine {
     file >> rows_ >> round_ >> tables_;
     if (!file) throw dp::Error(source.path + " is damaged: it ends too early.");
     for (int t = 0; t < types; ++t) record_.type_map.push_back(std::string(1, static_cast<char>('A' + t)));
-    record_.outputs = {{"energy", {1}, "eV", true, true, "energy"}, {"mask", {}, "1"}, {"gradient", {3}, "eV/A"}};
+    record_.outputs = {{"energy", {1}, "eV", true, true, "energy", false},
+                        {"mask", {}, "1", false, false, "", false},
+                        {"gradient", {3}, "eV/A", false, false, "", false}};
   }
 
   const dp::Record& record() const override { return record_; }
