@@ -21,11 +21,36 @@ from capi import GOLDEN, Pot, address, declared, library, neighbor_list, text
 NAMES = (Path(__file__).parent / "names.txt").read_text().split()
 
 #: Models of every kind of table: blocks by type, one block, shells, messages, parameters, few neighbours.
-CASES = """se_e2_a_oneside se_e2_a_oneside.nopbc se_e2_a_oneside.isolated dpa1_attn2_concat hybrid_sea_dpa1
-hybrid_dpa1_dpa1 dpa2_small dpa3_small.nopbc dpa3_charge_spin ener_fparam_aparam ener_default_fparam zbl_dpa1 se_e3
-pair_exclude_sea sel_overflow_sea sel_overflow_dpa1 type_map_reorder linear_mean atom_exclude""".split()
+CASES = [
+    "se_e2_a_oneside",
+    "se_e2_a_oneside.nopbc",
+    "se_e2_a_oneside.isolated",
+    "dpa1_attn2_concat",
+    "hybrid_sea_dpa1",
+    "hybrid_dpa1_dpa1",
+    "dpa2_small",
+    "dpa3_small.nopbc",
+    "dpa3_charge_spin",
+    "ener_fparam_aparam",
+    "ener_default_fparam",
+    "zbl_dpa1",
+    "se_e3",
+    "pair_exclude_sea",
+    "sel_overflow_sea",
+    "sel_overflow_dpa1",
+    "type_map_reorder",
+    "linear_mean",
+    "atom_exclude",
+]
 #: Cases whose frames are evaluated with neighbour lists as well.
-LISTED = "se_e2_a_oneside dpa1_attn2_concat.nopbc dpa2_small dpa3_small hybrid_dpa1_dpa1 sel_overflow_sea".split()
+LISTED = [
+    "se_e2_a_oneside",
+    "dpa1_attn2_concat.nopbc",
+    "dpa2_small",
+    "dpa3_small",
+    "hybrid_dpa1_dpa1",
+    "sel_overflow_sea",
+]
 PASSING_MESSAGES = ("dpa2", "dpa3")  # where virials of single atoms are a convention
 
 
@@ -385,7 +410,15 @@ def test_selection_of_atoms_by_type() -> None:
     types, chosen = np.array([0, 2, 1, 2, 0, 1], np.int32), np.array([0, 1], np.int32)
     forward, backward, counts = np.zeros(6, np.int32), np.zeros(6, np.int32), np.zeros(2, np.int32)
     lib.DP_SelectByType(
-        6, address(types), 2, 2, address(chosen), address(forward), address(counts), address(backward), address(counts[1:])
+        6,
+        address(types),
+        2,
+        2,
+        address(chosen),
+        address(forward),
+        address(counts),
+        address(backward),
+        address(counts[1:]),
     )
     assert forward.tolist() == [0, -1, 1, -1, 2, 3]
     assert backward[:4].tolist() == [0, 2, 4, 5]
