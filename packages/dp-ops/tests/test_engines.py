@@ -190,8 +190,8 @@ def test_files_cut_short_are_named(program, frozen_file, no_rows, tmp_path, suff
     path = copied(frozen_file(PLAIN, suffix), tmp_path)
     path.write_bytes(path.read_bytes()[:-1000])
     error = run(program, path, no_rows)["error"]
-    assert f"{path} is damaged" in error
-    assert "again" in error
+    assert str(path) in error
+    assert "damaged" in error or "cut off" in error
 
 
 @pytest.mark.skipif(".pth" not in INSTALLED, reason="PyTorch is not installed")
@@ -248,13 +248,17 @@ def test_no_number_of_threads(program, frozen_file, no_rows):
     assert "DP_INTRA_OP_PARALLELISM_THREADS is 'two'" in error
 
 
-def test_the_python_of_the_process_is_used(frozen_file, tmp_path):
-    """The C interface inside Python: the engine joins the interpreter that runs."""
+@pytest.mark.parametrize(
+    ("suffix", "module"),
+    [(s, m) for s, m in ((".yaml", "numpy"), (".pth", "torch"), (".pb", "tensorflow")) if s in INSTALLED],
+)
+def test_the_framework_of_the_process_is_used(frozen_file, suffix, module):
+    """The C interface inside Python: engines join the interpreter and the frameworks that run."""
     script = f"""
-import ctypes, numpy as np
+import ctypes, numpy as np, {module}
 library = ctypes.CDLL({str(dp_ops.library("deepmd_c"))!r})
 library.DP_NewDeepPot.restype = library.DP_DeepPotCheckOK.restype = ctypes.c_void_p
-pot = ctypes.c_void_p(library.DP_NewDeepPot({str(frozen_file(PLAIN, ".yaml"))!r}.encode()))
+pot = ctypes.c_void_p(library.DP_NewDeepPot({str(frozen_file(PLAIN, suffix))!r}.encode()))
 case = np.load({str(GOLDEN / PLAIN)!r} + ".npz")
 coord, box, types = case["coord"][0].ravel(), case["box"][0].ravel(), case["atype"].astype(np.int32)
 energy, force, virial = np.zeros(1), np.zeros(coord.size), np.zeros(9)
