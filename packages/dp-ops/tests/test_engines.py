@@ -22,6 +22,7 @@ from dp_core.frozen import capabilities, graph_inputs
 from dp_core.model_file import document_bytes, load_model
 from dp_core.neighbors import build_batch, frame_neighbors
 from dp_core.outputs import forces
+from dp_ops.build import build, find_built
 
 HERE = Path(__file__).parent
 GOLDEN = HERE.parents[2] / "tests" / "golden"
@@ -58,6 +59,8 @@ def frozen_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
     def make(name: str, suffix: str) -> Path:
         path = folder / f"{name}{suffix}"
         if path not in made:
+            if KINDS[suffix][0] == "torch" and not find_built("torch"):
+                build("torch")
             model = load_model(GOLDEN / f"{name}.dp")
             get_backend(KINDS[suffix][1]).freeze(model, document_bytes(model), path)
             made[path] = True
