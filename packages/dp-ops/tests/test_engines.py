@@ -110,7 +110,7 @@ def check_stored_numbers(program: Path, path: Path, name: str, folder: Path, thr
     case = np.load(GOLDEN / f"{name}.npz")
     spec, record = model.neighbor_spec, capabilities(model)
     coord, cell = case["coord"][0].reshape(-1, 3), case["box"][0].reshape(3, 3)
-    given = {key: case[key][:1] for key in ("fparam", "aparam") if key in case}
+    given = {"fparam": case["fparam"][:1], "aparam": case["aparam"][0]} if "fparam" in case else {}
     batch = build_batch([frame_neighbors(coord, cell, case["atype"], spec)], spec, **given, **rounded(path.suffix))
     inputs = graph_inputs(batch.table, record)
     write_inputs(inputs, folder / "inputs")
