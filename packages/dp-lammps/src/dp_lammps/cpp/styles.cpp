@@ -1,0 +1,30 @@
+// The styles of this library, and the release of LAMMPS whose classes it was compiled with.
+#include "lammps.h"
+#include "pair_deep.h"
+#include "plugin_record.h"
+
+using namespace LAMMPS_NS;
+
+namespace {
+
+constexpr const char *kAuthor = "dp";
+
+void *new_deepmd(void *lmp) { return static_cast<Pair *>(new dp::PairDeep(static_cast<LAMMPS *>(lmp), false)); }
+
+void *new_deepspin(void *lmp) { return static_cast<Pair *>(new dp::PairDeep(static_cast<LAMMPS *>(lmp), true)); }
+
+}  // namespace
+
+extern "C" const char *dp_lammps_release() { return DP_LAMMPS_RELEASE; }
+
+extern "C" void dp_lammps_register(void *lmp, void *handle, void *regfunc, const char *) {
+  const auto add = reinterpret_cast<dp::RegisterStyle>(regfunc);
+  const char *version = static_cast<LAMMPS *>(lmp)->version;
+  dp::PluginRecord record{version, "pair", "deepmd", "deep potentials", kAuthor, {nullptr}, handle};
+  record.creator.v1 = new_deepmd;
+  add(&record, lmp);
+  record.name = "deepspin";
+  record.info = "deep potentials of atoms with spin";
+  record.creator.v1 = new_deepspin;
+  add(&record, lmp);
+}
