@@ -162,6 +162,17 @@ void PairDeep::evaluate(Model &model, bool per_atom, Result &result) {
   }
 }
 
+double PairDeep::energy_at(double fparam) {
+  fill_atoms();
+  atoms_.fparam = {fparam};
+  Result result;
+  evaluate(models_[0], false, result);
+  const double own = scale_[1][1] * result.energy * energy_unit_;
+  double sum = 0;
+  MPI_Allreduce(&own, &sum, 1, MPI_DOUBLE, MPI_SUM, world);
+  return sum;
+}
+
 int PairDeep::pack_forward_comm(int n, int *list, double *buf, int, int *) {
   for (int k = 0; k < n; ++k) buf = std::copy_n(&exchanged_[static_cast<size_t>(width_) * list[k]], width_, buf);
   return n * width_;

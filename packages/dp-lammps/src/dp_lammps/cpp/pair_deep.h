@@ -37,8 +37,8 @@ class PairDeep : public LAMMPS_NS::Pair {
 
   int dim_fparam() const { return sizes_.fparam; }
   bool single_model() const { return models_.size() == 1; }
-  /// Takes these frame parameters instead of the ones of the input; an empty vector ends that.
-  void override_fparam(const std::vector<double> &values) { fparam_override_ = values; }
+  /// The energy of all ranks with this as the only frame parameter, of atoms as they are; forces stay as they are.
+  double energy_at(double fparam);
 
  private:
   // settings
@@ -84,7 +84,6 @@ class PairDeep : public LAMMPS_NS::Pair {
   Atoms atoms_;
   std::vector<Result> results_;
   LAMMPS_NS::bigint calls_ = -1;  // builds of the neighbour list when it was read last
-  std::vector<double> fparam_override_;
 
   // what is exchanged with the owners of ghosts: width numbers for each atom
   std::vector<double> exchanged_;

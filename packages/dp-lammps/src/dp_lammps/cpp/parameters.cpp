@@ -55,9 +55,7 @@ void PairDeep::check_sources() {
 void PairDeep::fill_fparam() {
   const int n = sizes_.fparam;
   atoms_.fparam = options_.fparam;
-  if (!fparam_override_.empty()) {
-    atoms_.fparam = fparam_override_;
-  } else if (!options_.fparam_compute.empty()) {
+  if (!options_.fparam_compute.empty()) {
     Compute *c = modify->get_compute_by_id(options_.fparam_compute);
     if (n == 1 && c->scalar_flag) {
       atoms_.fparam = {c->compute_scalar()};

@@ -1,4 +1,6 @@
 // The styles of this library, and the release of LAMMPS whose classes it was compiled with.
+#include "compute_dedn.h"
+#include "compute_tensor.h"
 #include "lammps.h"
 #include "pair_deep.h"
 #include "plugin_record.h"
@@ -13,6 +15,14 @@ void *new_deepmd(void *lmp) { return static_cast<Pair *>(new dp::PairDeep(static
 
 void *new_deepspin(void *lmp) { return static_cast<Pair *>(new dp::PairDeep(static_cast<LAMMPS *>(lmp), true)); }
 
+void *new_tensor(void *lmp, int narg, char **arg) {
+  return static_cast<Compute *>(new dp::ComputeTensor(static_cast<LAMMPS *>(lmp), narg, arg));
+}
+
+void *new_dedn(void *lmp, int narg, char **arg) {
+  return static_cast<Compute *>(new dp::ComputeDedn(static_cast<LAMMPS *>(lmp), narg, arg));
+}
+
 }  // namespace
 
 extern "C" const char *dp_lammps_release() { return DP_LAMMPS_RELEASE; }
@@ -26,5 +36,14 @@ extern "C" void dp_lammps_register(void *lmp, void *handle, void *regfunc, const
   record.name = "deepspin";
   record.info = "deep potentials of atoms with spin";
   record.creator.v1 = new_deepspin;
+  add(&record, lmp);
+  record.style = "compute";
+  record.name = "deeptensor/atom";
+  record.info = "dipoles and polarizabilities of atoms";
+  record.creator.v2 = new_tensor;
+  add(&record, lmp);
+  record.name = "deepmd/fparam/dedn";
+  record.info = "derivative of the energy by the frame parameter";
+  record.creator.v2 = new_dedn;
   add(&record, lmp);
 }
