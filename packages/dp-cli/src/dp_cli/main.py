@@ -32,6 +32,7 @@ COMMANDS = (
     "convert-backend",
     "change-bias",
     "model-devi",
+    "lammps",
     "neighbor-stat",
     "eval-desc",
     "doc-train-input",

@@ -91,7 +91,9 @@ def compile_plugin(lammps: Lammps, headers: Path, folder: Path, jobs: int = 2) -
             return made
 
         def link(made: Path, objects: list[Path]) -> None:
-            subprocess.run([compiler, "-shared", *map(str, objects), "-o", str(scratch / made.name), "-ldl"], check=True)
+            subprocess.run(
+                [compiler, "-shared", *map(str, objects), "-o", str(scratch / made.name), "-ldl"], check=True
+            )
             os.replace(scratch / made.name, made)
 
         sources = sorted(SOURCES.glob("*.cpp"))
