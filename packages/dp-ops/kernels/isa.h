@@ -14,3 +14,6 @@
 #else
 #define DP_HD
 #endif
+
+/// What other libraries may call.
+#define DP_EXPORT __attribute__((visibility("default")))

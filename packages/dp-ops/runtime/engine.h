@@ -53,6 +53,7 @@ struct Record {
   int64_t numb_fparam = 0;
   int64_t numb_aparam = 0;
   int64_t dim_chg_spin = 0;
+  std::vector<double> spin_scale;  // Å/μB by type: how far virtual atoms are from atoms with spin; empty without spins
   bool has_default_fparam = false;
   std::vector<double> default_fparam;
   std::vector<std::string> inputs;

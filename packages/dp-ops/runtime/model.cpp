@@ -1,0 +1,332 @@
+#include "model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <sstream>
+
+#include "document.h"
+#include "loader.h"
+#include "table.h"
+#include "threads.h"
+
+namespace dp {
+namespace {
+
+/// The place of an output among those of a model, −1 if it has none of that name.
+int output_index(const Record& record, const std::string& name) {
+  for (size_t k = 0; k < record.outputs.size(); ++k) {
+    if (record.outputs[k].name == name) return static_cast<int>(k);
+  }
+  return -1;
+}
+
+/// Sums over tables: what one thread adds to, and what all of them add up to.
+class Sums {
+ public:
+  Sums(const Record& record, int natoms, int components, const Wanted& wanted)
+      : record_(record), natoms_(natoms), components_(components), wanted_(wanted) {
+    const int derived = wanted.weights ? 1 : components;
+    result.total.assign(components, 0.0);
+    result.atomic.assign(static_cast<size_t>(natoms) * components, 0.0);
+    result.mask.assign(natoms, 0.0);
+    if (wanted.derivatives) {
+      result.force.assign(static_cast<size_t>(derived) * natoms * 3, 0.0);
+      result.virial.assign(derived * 9, 0.0);
+    }
+    if (wanted.atomic_virial) result.atomic_virial.assign(static_cast<size_t>(derived) * natoms * 9, 0.0);
+  }
+
+  void add(const Table& table, const TableBuilder& places, const Values& values) {
+    const int mask = output_index(record_, "mask");
+    for (int64_t row = 0; row < table.rows; ++row) {
+      const int atom = places.row_atoms()[row];
+      if (atom < 0) continue;
+      const double* value = values[0].data() + row * components_;
+      for (int c = 0; c < components_; ++c) {
+        result.total[c] += value[c];
+        result.atomic[static_cast<size_t>(atom) * components_ + c] = value[c];
+      }
+      result.mask[atom] = mask < 0 ? 1.0 : values[mask][row];
+      if (wanted_.derivatives) add_row(table, places, values, row, atom);
+    }
+  }
+
+  void add(const Sums& other) {
+    const auto plus = [](std::vector<double>& to, const std::vector<double>& from) {
+      for (size_t i = 0; i < to.size(); ++i) to[i] += from[i];
+    };
+    plus(result.total, other.result.total);
+    plus(result.atomic, other.result.atomic);
+    plus(result.mask, other.result.mask);
+    plus(result.force, other.result.force);
+    plus(result.virial, other.result.virial);
+    plus(result.atomic_virial, other.result.atomic_virial);
+  }
+
+  Result result;
+
+ private:
+  /// With g = ∂total/∂vector of a slot: +g is a force on the central atom, −g on the neighbour, −g ⊗ vector its virial.
+  void add_row(const Table& table, const TableBuilder& places, const Values& values, int64_t row, int atom) {
+    const std::vector<double>& gradient = values[output_index(record_, "gradient")];
+    const int* neighbors = places.slot_atoms().data() + row * table.slots;
+    for (int64_t slot = 0; slot < table.slots; ++slot) {
+      const int j = neighbors[slot];
+      if (j < 0) continue;
+      const int64_t at = row * table.slots + slot;
+      const double* d = table.vectors + 3 * at;
+      double weighted[3] = {0, 0, 0};
+      for (int c = 0; c < components_ && wanted_.weights; ++c) {
+        const double* g = gradient.data() + 3 * (at * components_ + c);
+        for (int a = 0; a < 3; ++a) weighted[a] += wanted_.weights[static_cast<size_t>(atom) * components_ + c] * g[a];
+      }
+      for (int c = 0; c < (wanted_.weights ? 1 : components_); ++c) {
+        const double* g = wanted_.weights ? weighted : gradient.data() + 3 * (at * components_ + c);
+        double* force = result.force.data() + static_cast<size_t>(c) * natoms_ * 3;
+        double* virial = result.virial.data() + 9 * c;
+        for (int a = 0; a < 3; ++a) {
+          force[3 * static_cast<size_t>(atom) + a] += g[a];
+          force[3 * static_cast<size_t>(j) + a] -= g[a];
+          for (int b = 0; b < 3; ++b) virial[3 * a + b] -= g[a] * d[b];
+        }
+        if (wanted_.atomic_virial) {
+          double* of_atom = result.atomic_virial.data() + 9 * (static_cast<size_t>(c) * natoms_ + j);
+          for (int a = 0; a < 3; ++a) {
+            for (int b = 0; b < 3; ++b) of_atom[3 * a + b] -= g[a] * d[b];
+          }
+        }
+      }
+    }
+  }
+
+  const Record& record_;
+  int natoms_, components_;
+  Wanted wanted_;
+};
+
+/// The local atom that every atom is a ghost of. Raises Error where nothing tells.
+std::vector<int> owners(const Frame& frame) {
+  std::vector<int> owner(frame.natoms, -1);
+  for (int i = 0; i < frame.nlocal(); ++i) owner[i] = i;
+  const DP_Nlist* list = frame.nlist;
+  if (!list || !frame.nghost) return owner;
+  if (list->mapping) {
+    for (int i = frame.nlocal(); i < frame.natoms; ++i) owner[i] = list->mapping[i];
+  } else if (list->nprocs == 1 && list->sendlist) {
+    for (int k = 0; k < list->nswap; ++k) {  // to this rank itself
+      for (int i = 0; i < list->sendnum[k]; ++i) {
+        const int from = list->sendlist[k][i], to = list->firstrecv[k] + i;
+        if (from < 0 || from >= frame.natoms || to < 0 || to >= frame.natoms) throw Error("The swaps name atoms that do not exist.");
+        owner[to] = owner[from];
+      }
+    }
+  } else {
+    throw Error(list->nprocs > 1 ? "The model passes messages between atoms, which this library does not exchange between several ranks. "
+                                   "Run it on one rank."
+                                 : "The model passes messages between atoms, so that the owner of each ghost must be known: "
+                                   "call DP_NlistSetMapping.");
+  }
+  return owner;
+}
+
+}  // namespace
+
+Model::Model(const Source& source) : engine_(open_engine(source)) {
+  if (record().outputs.empty()) throw Error(source.path + " has no outputs.");
+  if (static_cast<int64_t>(record().sel.size()) < (record().by_type ? ntypes() : 1)) {
+    throw Error(source.path + " has no numbers of neighbours (sel) for its types.");
+  }
+}
+
+int Model::components() const {
+  int64_t size = 1;
+  for (const int64_t s : output().shape) size *= s;
+  return static_cast<int>(size);
+}
+
+int Model::spin_types() const {
+  const auto& scale = record().spin_scale;
+  return static_cast<int>(std::count_if(scale.begin(), scale.end(), [](double s) { return s > 0; }));
+}
+
+std::string Model::type_map() const {
+  std::string names;
+  for (const std::string& name : record().type_map) names += (names.empty() ? "" : " ") + name;
+  return names;
+}
+
+std::vector<int> Model::selected_types() const {
+  const Json tree = read_document(engine_->document()).tree;
+  std::vector<int> excluded;
+  if (tree.contains("model") && tree["model"].is_object() && tree["model"].contains("atom_exclude_types")) {
+    excluded = tree["model"]["atom_exclude_types"].get<std::vector<int>>();
+  }
+  std::vector<int> selected;
+  for (int t = 0; t < ntypes(); ++t) {
+    if (std::find(excluded.begin(), excluded.end(), t) == excluded.end()) selected.push_back(t);
+  }
+  return selected;
+}
+
+void Model::set_charge_spin(const double* values, int size) {
+  if (size != record().dim_chg_spin) {
+    throw Error(std::to_string(size) + " numbers of charge and spin were given; the model takes " +
+                std::to_string(record().dim_chg_spin) + ".");
+  }
+  charge_spin_.assign(values, values + size);
+}
+
+/// The frame parameters of the table: those of the frame, of the object, or of the model.
+std::vector<double> Model::frame_parameters(const Frame& frame) const {
+  const int plain = dim_fparam(), charge = static_cast<int>(record().dim_chg_spin);
+  std::vector<double> values(plain + charge);
+  const double* given[2] = {frame.fparam, frame.charge_spin};
+  if (!given[1] && !charge_spin_.empty()) given[1] = charge_spin_.data();
+  const int begin[2] = {0, plain}, count[2] = {plain, charge};
+  const char* names[2] = {"frame parameters (fparam)", "numbers of charge and multiplicity (charge_spin)"};
+  for (int k = 0; k < 2; ++k) {
+    if (!count[k]) continue;
+    const double* from = given[k];
+    if (!from && record().has_default_fparam) from = record().default_fparam.data() + begin[k];
+    if (!from) throw Error("The model needs " + std::to_string(count[k]) + " " + names[k] + "; none were given.");
+    std::copy_n(from, count[k], values.data() + begin[k]);
+  }
+  if (charge) {
+    const double q = values[plain], spin = values[plain + 1];
+    if (!(q > -101 && q < 100)) throw Error("The total charge is " + std::to_string(q) + "; known: -100 to 99.");
+    if (!(spin > -1 && spin < 100)) throw Error("The multiplicity is " + std::to_string(spin) + "; known: 0 to 99.");
+  }
+  return values;
+}
+
+const Search& Model::search(const Frame& frame, std::unique_ptr<Search>& own) {
+  if (!frame.nlist) {
+    own = std::make_unique<GridSearch>(frame, record().rcut, ntypes());
+    return *own;
+  }
+  check_finite(frame, ntypes());
+  if (frame.ago <= 0) {
+    list_ = nullptr;
+    list_ = std::make_unique<ListSearch>(frame, ntypes());
+  }
+  if (!list_) throw Error("There is no neighbour list from an earlier call. Give ago = 0 in the first call.");
+  list_->move(frame, record().rcut);
+  return *list_;
+}
+
+/// The atoms that have a row, sorted by type.
+std::vector<int> Model::centers(const Frame& frame) const {
+  std::vector<int> atoms;
+  if (frame.nlist) {
+    atoms = list_->centers();
+  } else {
+    for (int i = 0; i < frame.natoms; ++i) {
+      if (is_real(frame.types[i], ntypes())) atoms.push_back(i);
+    }
+  }
+  std::stable_sort(atoms.begin(), atoms.end(), [&](int a, int b) { return frame.types[a] < frame.types[b]; });
+  return atoms;
+}
+
+/// (natoms,) the row of each atom, or of the atom that it is a ghost of, in the table of all rows.
+std::vector<int64_t> Model::rows_of_atoms(const Frame& frame, const std::vector<int>& centers) const {
+  const std::vector<int64_t> blocks = row_blocks(*engine_, frame, centers.data(), static_cast<int64_t>(centers.size()));
+  std::vector<int64_t> next(blocks.size(), 0), row(frame.natoms, -1);
+  for (size_t b = 1; b < next.size(); ++b) next[b] = next[b - 1] + blocks[b - 1];
+  for (const int atom : centers) row[atom] = next[next.size() > 1 ? frame.types[atom] : 0]++;
+  const std::vector<int> owner = owners(frame);
+  for (int i = frame.nlocal(); i < frame.natoms; ++i) {
+    if (!is_real(frame.types[i], ntypes())) continue;
+    if (owner[i] < 0 || owner[i] >= frame.nlocal()) {
+      throw Error("Ghost atom " + std::to_string(i) + " has no owner among the local atoms. Check the mapping of the neighbour list.");
+    }
+    row[i] = row[owner[i]];
+  }
+  return row;
+}
+
+void Model::warn_crowd(const std::vector<int64_t>& crowd) {
+  const Record& r = record();
+  if (warned_ || r.types_alone) return;
+  const int64_t total = std::accumulate(r.sel.begin(), r.sel.end(), int64_t{0});
+  bool crowded = crowd.back() > total;
+  for (size_t t = 0; r.by_type && t + 1 < crowd.size(); ++t) crowded |= crowd[t] > r.sel[t];
+  if (!crowded) return;
+  warned_ = true;
+  std::ostringstream text;
+  text << "WARNING: an atom has more neighbours within " << r.rcut << " Å than the model was made for; only the nearest count, "
+       << "so energies jump when a neighbour enters. Largest numbers found: ";
+  for (size_t t = 0; r.by_type && t + 1 < crowd.size(); ++t) text << crowd[t] << " " << r.type_map[t] << ", ";
+  text << crowd.back() << " in all. Numbers of the model (sel):";
+  for (const int64_t s : r.sel) text << " " << s;
+  text << ". Train with sel of at least the numbers found.\n";
+  std::fputs(text.str().c_str(), stderr);
+}
+
+Result Model::evaluate(const Frame& frame, const Wanted& wanted) {
+  const Record& r = record();
+  if (frame.nghost < 0 || frame.nghost > frame.natoms) {
+    throw Error(std::to_string(frame.nghost) + " of " + std::to_string(frame.natoms) + " atoms cannot be ghosts.");
+  }
+  if ((wanted.derivatives || wanted.atomic_virial) && output_index(r, "gradient") < 0) {
+    throw Error("The file gives no derivatives of " + output().name + ", so there are no forces and virials.");
+  }
+  if (r.numb_aparam && !frame.aparam && frame.natoms) {
+    throw Error("The model needs " + std::to_string(r.numb_aparam) + " atomic parameters (aparam); none were given.");
+  }
+  const std::vector<double> fparam = frame_parameters(frame);
+  std::unique_ptr<Search> own;
+  const Search& neighbors = search(frame, own);
+  const std::vector<int> atoms = centers(frame);
+  const int64_t n = static_cast<int64_t>(atoms.size());
+
+  const std::vector<int64_t> row_of = r.message_passing ? rows_of_atoms(frame, atoms) : std::vector<int64_t>();
+  int64_t chunk = std::max<int64_t>(n, 1);
+  int threads = 1;
+  if (!r.message_passing) {
+    chunk = std::min(chunk, std::max<int64_t>(1, engine_->rows_at_once()));
+    if (!engine_->threaded()) {
+      threads = thread_count();
+      chunk = std::min(chunk, std::max<int64_t>(1, (n + threads - 1) / threads));
+    }
+  }
+  const int64_t chunks = (n + chunk - 1) / chunk;
+  threads = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(threads, chunks)));
+
+  std::vector<Sums> sums(threads, Sums(r, frame.natoms, components(), wanted));
+  std::vector<Crowd> crowds(threads);
+  run_threads(threads, [&](int t) {
+    TableBuilder builder(*engine_, frame, neighbors);
+    Values values;
+    for (int64_t c = t; c < chunks; c += threads) {  // always the same chunks, so that sums are always the same
+      const int64_t begin = c * chunk;
+      Table& table = builder.build(atoms.data() + begin, std::min(chunk, n - begin), r.message_passing ? row_of.data() : nullptr);
+      table.fparam = fparam.data();
+      engine_->evaluate(table, values);
+      sums[t].add(table, builder, values);
+    }
+    crowds[t] = builder.crowd();
+  });
+  Crowd crowd = crowds[0];
+  for (int t = 1; t < threads; ++t) {
+    sums[0].add(sums[t]);
+    for (size_t b = 0; b < crowd.size(); ++b) crowd[b] = std::max(crowd[b], crowds[t][b]);
+  }
+  warn_crowd(crowd);
+
+  Result result = std::move(sums[0].result);
+  if (output().intensive) {
+    const double count = std::max(1.0, std::accumulate(result.mask.begin(), result.mask.end(), 0.0));
+    for (double& value : result.total) value /= count;
+  }
+  for (const double value : result.total) {
+    if (!std::isfinite(value)) throw Error("The result is not finite. Are atoms too close to each other, or is the model damaged?");
+  }
+  return result;
+}
+
+}  // namespace dp

@@ -1,0 +1,15 @@
+// Work in several threads.
+#pragma once
+
+#include <functional>
+
+namespace dp {
+
+/// How many threads to use: DP_INTRA_OP_PARALLELISM_THREADS, TF_INTRA_OP_PARALLELISM_THREADS or OMP_NUM_THREADS, the
+/// first that is a positive number, else the processors that this process may use.
+int thread_count();
+
+/// Call work(t) for t = 0 … count − 1, each in a thread of its own. The first exception is thrown again.
+void run_threads(int count, const std::function<void(int)>& work);
+
+}  // namespace dp
