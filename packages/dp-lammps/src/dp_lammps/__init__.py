@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 PLUGIN = "dpplugin.so"
@@ -12,12 +13,17 @@ PLUGIN = "dpplugin.so"
 def plugin_directory() -> str:
     """The folder of the plugin, for LAMMPS; called by the Python side of LAMMPS when it starts.
 
-    Says to the plugin, in the environment variable ``DP_C_LIBRARY``, where the library of dp-ops is, unless it is set.
+    Sets the variables of ``settings`` for the plugin, unless they are set.
     """
-    library = models_library()
-    if library is not None:
-        os.environ.setdefault("DP_C_LIBRARY", str(library))
+    for name, value in settings().items():
+        os.environ.setdefault(name, value)
     return str(next((folder for folder in map(Path, __path__) if (folder / PLUGIN).exists()), cache_directory()))
+
+
+def settings() -> dict[str, str]:
+    """What the plugin should know: ``DP_C_LIBRARY``, the library of dp-ops, and ``DP_PYTHON``, the Python with dp-core."""
+    library = models_library()
+    return {"DP_PYTHON": sys.executable} | ({"DP_C_LIBRARY": str(library)} if library else {})
 
 
 def models_library() -> Path | None:
