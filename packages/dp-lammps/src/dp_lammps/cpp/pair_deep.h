@@ -36,6 +36,9 @@ class PairDeep : public LAMMPS_NS::Pair {
   void unpack_reverse_comm(int n, int *list, double *buf) override;
 
   int dim_fparam() const { return sizes_.fparam; }
+  double energy_unit() const { return energy_unit_; }  // units of LAMMPS in an eV
+  /// The place of each type of LAMMPS, from 1 on, in another type map; −1 for types that the model does not see.
+  std::vector<int> types_in(const std::vector<std::string> &names) const;
   bool single_model() const { return models_.size() == 1; }
   /// The energy of all ranks with this as the only frame parameter, of atoms as they are; forces stay as they are.
   double energy_at(double fparam);

@@ -179,6 +179,17 @@ void PairDeep::coeff(int narg, char **arg) {
     for (int j = i; j <= atom->ntypes; ++j) setflag[i][j] = 1;
 }
 
+std::vector<int> PairDeep::types_in(const std::vector<std::string> &names) const {
+  const std::vector<std::string> own = models_[0].type_map();
+  std::vector<int> result(type_of_.size(), -1);
+  for (size_t n = 1; n < type_of_.size(); ++n) {
+    if (type_of_[n] < 0) continue;
+    const auto place = std::find(names.begin(), names.end(), own[type_of_[n]]);
+    if (place != names.end()) result[n] = static_cast<int>(place - names.begin());
+  }
+  return result;
+}
+
 void PairDeep::init_style() {
   if (models_.empty()) error->all(FLERR, "pair_style {} has no model: write `pair_style {} MODEL`", name_, name_);
   if (!force->newton_pair)

@@ -1,9 +1,11 @@
 // The styles of this library, and the release of LAMMPS whose classes it was compiled with.
 #include "compute_dedn.h"
 #include "compute_tensor.h"
+#include "fix_dplr.h"
 #include "lammps.h"
 #include "pair_deep.h"
 #include "plugin_record.h"
+#include "pppm_dplr.h"
 
 using namespace LAMMPS_NS;
 
@@ -22,6 +24,12 @@ void *new_tensor(void *lmp, int narg, char **arg) {
 void *new_dedn(void *lmp, int narg, char **arg) {
   return static_cast<Compute *>(new dp::ComputeDedn(static_cast<LAMMPS *>(lmp), narg, arg));
 }
+
+void *new_dplr(void *lmp, int narg, char **arg) {
+  return static_cast<Fix *>(new dp::FixDplr(static_cast<LAMMPS *>(lmp), narg, arg));
+}
+
+void *new_pppm(void *lmp) { return static_cast<KSpace *>(new dp::PppmDplr(static_cast<LAMMPS *>(lmp))); }
 
 }  // namespace
 
@@ -45,5 +53,15 @@ extern "C" void dp_lammps_register(void *lmp, void *handle, void *regfunc, const
   record.name = "deepmd/fparam/dedn";
   record.info = "derivative of the energy by the frame parameter";
   record.creator.v2 = new_dedn;
+  add(&record, lmp);
+  record.style = "fix";
+  record.name = "dplr";
+  record.info = "Wannier centroids and their electric forces";
+  record.creator.v2 = new_dplr;
+  add(&record, lmp);
+  record.style = "kspace";
+  record.name = "pppm/dplr";
+  record.info = "PPPM that keeps its forces for fix dplr";
+  record.creator.v1 = new_pppm;
   add(&record, lmp);
 }
