@@ -201,8 +201,6 @@ void PairDeep::init_style() {
     error->all(FLERR, "pair_style deepmd does not use the spins of atom_style spin: write `pair_style deepspin`");
   if (with_spin_ && !atom->sp_flag)
     error->all(FLERR, "pair_style deepspin needs spins: write `atom_style spin`");
-  if (comm->mode != Comm::SINGLE)
-    error->all(FLERR, "pair_style {} needs all ghosts within its cutoff: write `comm_modify mode single`", name_);
   check_special_bonds();
   check_sources();
   neighbor->add_request(this, NeighConst::REQ_FULL);
