@@ -33,6 +33,7 @@ COMMANDS = (
     "convert-backend",
     "change-bias",
     "model-devi",
+    "lammps",
     "neighbor-stat",
     "eval-desc",
     "doc-train-input",

@@ -1,0 +1,123 @@
+#include "model.h"
+
+#include <dlfcn.h>
+
+#include <sstream>
+#include <stdexcept>
+#include <utility>
+
+#include "deepmd/c_api.h"
+
+namespace dp {
+namespace {
+
+std::string taken(const char *text) {
+  std::string result = text ? text : "";
+  if (text) DP_DeleteChar(text);
+  return result;
+}
+
+const double *or_null(const std::vector<double> &values) { return values.empty() ? nullptr : values.data(); }
+
+void size(Result &result, size_t natoms, bool with_spin, bool per_atom) {
+  result.force.assign(3 * natoms, 0);
+  result.magnetic.assign(with_spin ? 3 * natoms : 0, 0);
+  result.atom_energy.assign(per_atom ? natoms : 0, 0);
+  result.atom_virial.assign(per_atom ? 9 * natoms : 0, 0);
+}
+
+}  // namespace
+
+Model::Model(const std::string &path, bool with_spin, int device, const std::string &bytes) : path_(path) {
+  if (with_spin)
+    spin_ = DP_NewDeepSpinWithParam2(path.c_str(), device, bytes.data(), static_cast<int>(bytes.size()));
+  else
+    pot_ = DP_NewDeepPotWithParam2(path.c_str(), device, bytes.data(), static_cast<int>(bytes.size()));
+  try {
+    check();
+  } catch (...) {
+    DP_DeleteDeepPot(pot_);
+    DP_DeleteDeepSpin(spin_);
+    throw;
+  }
+}
+
+Model::~Model() {
+  if (pot_) DP_DeleteDeepPot(pot_);
+  if (spin_) DP_DeleteDeepSpin(spin_);
+}
+
+Model::Model(Model &&other) noexcept
+    : path_(std::move(other.path_)),
+      pot_(std::exchange(other.pot_, nullptr)),
+      spin_(std::exchange(other.spin_, nullptr)),
+      seen_(other.seen_) {}
+
+void Model::check() const {
+  const std::string message = taken(pot_ ? DP_DeepPotCheckOK(pot_) : DP_DeepSpinCheckOK(spin_));
+  if (!message.empty()) throw std::runtime_error("model " + path_ + ": " + message);
+}
+
+double Model::cutoff() const { return pot_ ? DP_DeepPotGetCutoff(pot_) : DP_DeepSpinGetCutoff(spin_); }
+int Model::types() const { return pot_ ? DP_DeepPotGetNumbTypes(pot_) : DP_DeepSpinGetNumbTypes(spin_); }
+int Model::dim_fparam() const { return pot_ ? DP_DeepPotGetDimFParam(pot_) : DP_DeepSpinGetDimFParam(spin_); }
+int Model::dim_aparam() const { return pot_ ? DP_DeepPotGetDimAParam(pot_) : DP_DeepSpinGetDimAParam(spin_); }
+int Model::dim_charge_spin() const { return pot_ ? DP_DeepPotGetDimChgSpin(pot_) : DP_DeepSpinGetDimChgSpin(spin_); }
+bool Model::default_fparam() const {
+  return pot_ ? DP_DeepPotHasDefaultFParam(pot_) : DP_DeepSpinHasDefaultFParam(spin_);
+}
+bool Model::aparam_of_ghosts() const { return pot_ ? DP_DeepPotIsAParamNAll(pot_) : DP_DeepSpinIsAParamNAll(spin_); }
+
+bool Model::passes_messages() const {
+  // younger than the libraries that some programs bring along, so it may be absent
+  const char *name = pot_ ? "DP_DeepPotPassesMessages" : "DP_DeepSpinPassesMessages";
+  const auto ask = reinterpret_cast<bool (*)(const void *)>(dlsym(RTLD_DEFAULT, name));
+  return ask && ask(pot_ ? static_cast<const void *>(pot_) : spin_);
+}
+
+std::vector<std::string> Model::type_map() const {
+  std::istringstream words(taken(pot_ ? DP_DeepPotGetTypeMap(pot_) : DP_DeepSpinGetTypeMap(spin_)));
+  std::vector<std::string> names;
+  for (std::string name; words >> name;) names.push_back(name);
+  return names;
+}
+
+void Model::evaluate(const Atoms &atoms, bool per_atom, Result &result) {
+  const int natoms = atoms.nlocal + atoms.nghost;
+  size(result, natoms, spin_, per_atom);
+  // the C API takes pointers to what it does not write
+  auto &list = const_cast<Atoms &>(atoms);
+  DP_Nlist *nlist = DP_NewNlist(atoms.nlocal, list.ilist.data(), list.numneigh.data(), list.firstneigh.data());
+  DP_NlistSetMask(nlist, atoms.mask);
+  if (!atoms.owner.empty()) DP_NlistSetMapping(nlist, list.owner.data());
+  const int ago = std::exchange(seen_, true) ? 1 : 0;
+  double *energies = per_atom ? result.atom_energy.data() : nullptr;
+  double *virials = per_atom ? result.atom_virial.data() : nullptr;
+  const double *fparam = or_null(atoms.fparam), *aparam = or_null(atoms.aparam), *charge = or_null(atoms.charge_spin);
+  if (pot_)
+    DP_DeepPotComputeNList3(pot_, 1, natoms, atoms.coord.data(), atoms.type.data(), atoms.cell, atoms.nghost, nlist, ago,
+                            fparam, aparam, charge, &result.energy, result.force.data(), result.virial, energies, virials);
+  else
+    DP_DeepSpinComputeNList3(spin_, 1, natoms, atoms.coord.data(), atoms.spin.data(), atoms.type.data(), atoms.cell,
+                             atoms.nghost, nlist, ago, fparam, aparam, charge, &result.energy, result.force.data(),
+                             result.magnetic.data(), result.virial, energies, virials);
+  DP_DeleteNlist(nlist);
+  check();
+}
+
+void Model::evaluate_whole(const Atoms &atoms, bool per_atom, Result &result) {
+  size(result, atoms.nlocal, spin_, per_atom);
+  double *energies = per_atom ? result.atom_energy.data() : nullptr;
+  double *virials = per_atom ? result.atom_virial.data() : nullptr;
+  const double *fparam = or_null(atoms.fparam), *aparam = or_null(atoms.aparam), *charge = or_null(atoms.charge_spin);
+  if (pot_)
+    DP_DeepPotCompute3(pot_, 1, atoms.nlocal, atoms.coord.data(), atoms.type.data(), atoms.cell, fparam, aparam, charge,
+                       &result.energy, result.force.data(), result.virial, energies, virials);
+  else
+    DP_DeepSpinCompute3(spin_, 1, atoms.nlocal, atoms.coord.data(), atoms.spin.data(), atoms.type.data(), atoms.cell,
+                        fparam, aparam, charge, &result.energy, result.force.data(), result.magnetic.data(),
+                        result.virial, energies, virials);
+  check();
+}
+
+}  // namespace dp

@@ -1,0 +1,51 @@
+"""``dp lammps``: an input that works."""
+
+from __future__ import annotations
+
+import pytest
+from ase.io import write
+
+pytest.importorskip("dp_cli")
+
+from dp_cli.main import main
+
+
+@pytest.fixture
+def files(lammps, water, monkeypatch):
+    lammps.model("se_e2_a_oneside")
+    write(lammps.folder / "water.xyz", water)
+    monkeypatch.chdir(lammps.folder)
+    for name, value in lammps.environment.items():
+        monkeypatch.setenv(name, value)
+    return lammps.folder
+
+
+@pytest.mark.parametrize("ranks", ["1", "2"])
+def test_ten_steps(files, capfd, ranks):
+    assert main(["lammps", "se_e2_a_oneside.dp", "water.xyz", "-o", "run", "-n", ranks]) == 0
+    said = capfd.readouterr().out
+    assert "dp itself gives the same energy for step 0" in said
+    assert "step 10:" in said
+    assert (files / "run" / "in.lammps").exists()
+    assert main(["lammps", "se_e2_a_oneside.dp", "water.xyz", "-o", "run"]) == 1
+    assert "--force" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.dp", "water.xyz"], "none.dp"),
+        (["se_e2_a_oneside.dp", "none.xyz"], "No file none.xyz"),
+        (["se_e2_a_oneside.dp", "copper.xyz"], "the structure has Cu"),
+        (["se_e2_a_oneside.dp", "slab.xyz"], "periodic in some directions"),
+        (["se_e2_a_oneside.dp", "water.xyz", "--options", "fparam 1"], "Illegal fparam"),
+    ],
+)
+def test_messages(files, water, capfd, arguments, message):
+    from ase.build import bulk
+
+    write(files / "copper.xyz", bulk("Cu"))
+    water.pbc = [True, True, False]
+    write(files / "slab.xyz", water)
+    assert main(["lammps", *arguments]) == 1
+    assert message in " ".join(capfd.readouterr().err.split())
