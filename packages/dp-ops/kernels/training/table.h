@@ -1,0 +1,19 @@
+// The functions of training.h as one instruction set has them.
+#pragma once
+
+#include "training/training.h"
+
+namespace dp {
+
+struct TrainingTable {
+  decltype(&dp_embedding_kept) kept;
+  decltype(&dp_embedding_sum) sum;
+  decltype(&dp_embedding_slope) slope;
+  decltype(&dp_embedding_gradients) gradients;
+};
+
+}  // namespace dp
+
+namespace DP_NAMESPACE {
+extern const dp::TrainingTable kTraining;
+}
