@@ -38,7 +38,10 @@ void dp_embedding_slope(const dp_embedding* e, const void* ga, const void* kept,
   table().slope(e, ga, kept, gr);
 }
 
-void dp_embedding_gradients(const dp_embedding* e, const void* gu, const void* ga, const void* v, const void* kept,
-                            void* of_ga) {
-  table().gradients(e, gu, ga, v, kept, of_ga);
+void dp_embedding_transposed_slope(const dp_embedding* e, const void* v, const void* kept, void* of_ga) {
+  table().transposed_slope(e, v, kept, of_ga);
+}
+
+void dp_embedding_gradients(const dp_embedding* e, const void* gu, const void* ga, const void* v, const void* kept) {
+  table().gradients(e, gu, ga, v, kept);
 }

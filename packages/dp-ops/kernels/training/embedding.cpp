@@ -51,9 +51,12 @@ struct Plan {
 template <class T>
 struct Room : StackRoom<T> {
   Room(const Stack<T>& stack, int64_t components)
-      : StackRoom<T>(stack), r(components * kSlots), left(3 * components * kSlots) {}
-  Buffer<T> r;      // (components, kSlots)
-  Buffer<T> left;   // factors of one row, 0 outside of it
+      : StackRoom<T>(stack), own(stack.block()), r(components * kSlots), v(components * kSlots),
+        left(2 * components * kSlots), right(2 * components * stack.width()) {}
+  Buffer<T> own;    // the block of the network where nobody keeps it
+  Buffer<T> r, v;   // (components, kSlots)
+  Buffer<T> left;   // factors of one row, 0 in the slots of others
+  Buffer<T> right;  // what they are multiplied with
   std::vector<Segment> segments;
 };
 
@@ -69,7 +72,6 @@ struct Work {
       : e(e), stack(e.layer, e.layers), r(static_cast<const T*>(e.r)), plan(e, r) {}
 
   ptrdiff_t of_row() const { return e.components * stack.width(); }
-  ptrdiff_t of_block() const { return 2 * ptrdiff_t(stack.hidden) * kSlots; }
 
   /// Reads the slots [begin, end) of the plan into room.r and the number into room.x; the lanes that are used, rounded.
   template <class Source>
@@ -90,15 +92,22 @@ struct Work {
     return count;
   }
 
-  /// body(room, block, count, begin, end) for all blocks of a task, with R in room.r and segments.
-  template <class Body>
-  void each_block(int64_t task, Room<T>& room, const Body& body) const {
-    int64_t block = plan.blocks[task];
+  /// body(block, count, begin, end) for all blocks of a task, with R in room.r and its segments. The block of the network
+  /// is read from `known`, or made in `kept` or, if this is null, in the room.
+  template <bool slope, class Body>
+  void each_block(int64_t task, Room<T>& room, const T* known, T* kept, const Body& body) const {
+    int64_t number = plan.blocks[task];
     const int64_t stop = plan.first[plan.rows[task + 1]];
-    for (int64_t begin = plan.first[plan.rows[task]]; begin < stop; begin += kSlots, ++block) {
+    for (int64_t begin = plan.first[plan.rows[task]]; begin < stop; begin += kSlots, ++number) {
       const int64_t end = std::min(stop, begin + kSlots);
       const int count = gather(r, task, begin, end, room.r.data(), &room.segments);
-      std::copy(room.r.data(), room.r.data() + count, room.x.data());
+      const T* block = known ? known + number * stack.block() : nullptr;
+      if (!known) {
+        T* made = kept ? kept + number * stack.block() : room.own.data();
+        std::copy(room.r.data(), room.r.data() + count, made);
+        run_stack<T, slope>(stack, count, made);
+        block = made;
+      }
       body(block, count, begin, end);
     }
   }
@@ -139,19 +148,19 @@ void sum(const dp_embedding& e, T* a, T* kept) {
   const Work<T> work(e);
   const int d = int(e.components), width = work.stack.width();
   work.each_task([&](int64_t task, Room<T>& room) {
-    const int64_t first = work.plan.rows[task], last = work.plan.rows[task + 1];
-    std::fill(a + first * work.of_row(), a + last * work.of_row(), T(0));
-    work.each_block(task, room, [&](int64_t block, int count, int64_t, int64_t) {
-      T* own = kept ? kept + block * work.of_block() : room.own.data();
-      run_stack(work.stack, count, kept != nullptr, false, own, room);
-      const T* g = room.x.data() + (1 + work.stack.hidden - width) * kSlots;
+    std::fill(a + work.plan.rows[task] * work.of_row(), a + work.plan.rows[task + 1] * work.of_row(), T(0));
+    const auto body = [&](const T* block, int, int64_t, int64_t) {
       for (const Segment& s : room.segments) {
         const Lanes<T> lanes(s);
         cut_out<T>(s, room.r.data(), d, nullptr, room.left.data());
-        const Pair<T> pair{room.left.data(), kSlots, g + lanes.begin, kSlots};
+        const Pair<T> pair{room.left.data(), kSlots, block + work.stack.top() + lanes.begin, kSlots};
         outer<T>(&pair, 1, d, width, lanes.count, a + s.row * work.of_row(), width);
       }
-    });
+    };
+    if (kept)
+      work.template each_block<true>(task, room, nullptr, kept, body);
+    else
+      work.template each_block<false>(task, room, nullptr, nullptr, body);
   });
 }
 
@@ -159,19 +168,18 @@ template <class T>
 void slope(const dp_embedding& e, const T* ga, const T* kept, T* gr) {
   const Work<T> work(e);
   const int d = int(e.components), width = work.stack.width();
+  const ptrdiff_t derivatives = ptrdiff_t(work.stack.features) * kSlots;
   work.each_task([&](int64_t task, Room<T>& room) {
-    const int64_t first = work.plan.rows[task], last = work.plan.rows[task + 1], of_row = e.slots * d;
-    std::fill(gr + first * of_row, gr + last * of_row, T(0));
-    work.each_block(task, room, [&](int64_t block, int count, int64_t begin, int64_t) {
-      T* own = kept ? const_cast<T*>(kept) + block * work.of_block() : room.own.data();
-      run_stack(work.stack, count, true, kept != nullptr, own, room);
-      const ptrdiff_t top = (1 + work.stack.hidden - width) * kSlots;
+    const int64_t of_row = e.slots * d;
+    std::fill(gr + work.plan.rows[task] * of_row, gr + work.plan.rows[task + 1] * of_row, T(0));
+    work.template each_block<true>(task, room, kept, nullptr, [&](const T* block, int, int64_t begin, int64_t) {
       for (const Segment& s : room.segments) {
         const Lanes<T> lanes(s);
+        const T* g = block + work.stack.top() + lanes.begin;
         T *by_value = room.left.data(), *by_slope = by_value + d * kSlots;
         const Strided<T> a{ga + s.row * work.of_row(), width, 1};
-        times<T>(a, d, width, room.x.data() + top + lanes.begin, kSlots, lanes.count, nullptr, Start::zero, by_value, kSlots);
-        times<T>(a, d, width, room.dx.data() + top + lanes.begin, kSlots, lanes.count, nullptr, Start::zero, by_slope, kSlots);
+        times<T>(a, d, width, g, kSlots, lanes.count, {}, by_value, kSlots);
+        times<T>(a, d, width, g + derivatives, kSlots, lanes.count, {}, by_slope, kSlots);
         for (int k = s.begin; k < s.end; ++k) {
           const int at = k - lanes.begin;
           T* out = gr + s.row * of_row + work.plan.used[begin + k] * int64_t(d);
@@ -184,52 +192,71 @@ void slope(const dp_embedding& e, const T* ga, const T* kept, T* gr) {
   });
 }
 
-/// Seeds the gradients of G and G' in a block, and adds to that of ga.
 template <class T>
-void seed(const Work<T>& work, const T* gu, const T* ga, const T* v, Room<T>& room, T* of_ga) {
+void transposed_slope(const dp_embedding& e, const T* v, const T* kept, T* of_ga) {
+  const Work<T> work(e);
+  const int d = int(e.components), width = work.stack.width();
+  const ptrdiff_t derivatives = ptrdiff_t(work.stack.features) * kSlots;
+  work.each_task([&](int64_t task, Room<T>& room) {
+    std::fill(of_ga + work.plan.rows[task] * work.of_row(), of_ga + work.plan.rows[task + 1] * work.of_row(), T(0));
+    work.template each_block<true>(task, room, kept, nullptr, [&](const T* block, int, int64_t begin, int64_t end) {
+      work.gather(v, task, begin, end, room.v.data(), nullptr);
+      for (const Segment& s : room.segments) {
+        const Lanes<T> lanes(s);
+        T *direction = room.left.data(), *along = direction + d * kSlots;
+        cut_out<T>(s, room.v.data(), d, nullptr, direction);
+        cut_out<T>(s, room.r.data(), d, room.v.data(), along);
+        const T* g = block + work.stack.top() + lanes.begin;
+        const Pair<T> pairs[] = {{direction, kSlots, g, kSlots}, {along, kSlots, g + derivatives, kSlots}};
+        outer<T>(pairs, 2, d, width, lanes.count, of_ga + s.row * work.of_row(), width);
+      }
+    });
+  });
+}
+
+/// The gradients of G and, with v, of G' in a block, of rank d for each term.
+template <class T>
+void seed(const Work<T>& work, const T* gu, const T* ga, const T* v, int count, Room<T>& room) {
   const int d = int(work.e.components), width = work.stack.width();
-  T *g = room.g.data(), *h = room.h.data();
-  std::fill(g, g + width * kSlots, T(0));
-  if (v) std::fill(h, h + width * kSlots, T(0));
-  for (const Segment& s : room.segments) {
+  T *left = room.left.data(), *right = room.right.data();
+  const auto spread = [&](const Segment& s, const T* factors, int terms, T* to) {
     const Lanes<T> lanes(s);
-    const auto spread = [&](const T* right, const T* left, T* to) {
-      times<T>({right + s.row * work.of_row(), 1, width}, width, d, left, kSlots, lanes.count, nullptr, Start::added,
-               to + lanes.begin, kSlots);
+    T* out = to + lanes.begin;
+    times<T>({factors, 1, width}, width, terms, left, kSlots, lanes.count, {nullptr, out, nullptr, kSlots}, out, kSlots);
+  };
+  for (int m = 0; m < width; ++m) {
+    std::fill(room.g.data() + m * kSlots, room.g.data() + m * kSlots + count, T(0));
+    if (v) std::fill(room.h.data() + m * kSlots, room.h.data() + m * kSlots + count, T(0));
+  }
+  for (const Segment& s : room.segments) {
+    const ptrdiff_t at = s.row * work.of_row();
+    int terms = 0;
+    const auto add = [&](const T* factors, const T* slots) {
+      std::copy(factors + at, factors + at + work.of_row(), right + terms * width);
+      cut_out<T>(s, slots, d, nullptr, left + terms * kSlots);
+      terms += d;
     };
-    T *r = room.left.data(), *direction = r + d * kSlots, *scaled = direction + d * kSlots;
-    if (gu) {
-      cut_out<T>(s, room.r.data(), d, nullptr, r);
-      spread(gu, r, g);
-    }
+    if (gu) add(gu, room.r.data());
+    if (v) add(ga, v);
+    spread(s, right, terms, room.g.data());
     if (!v) continue;
-    cut_out<T>(s, v, d, nullptr, direction);
-    cut_out<T>(s, room.r.data(), d, v, scaled);
-    spread(ga, direction, g);
-    spread(ga, scaled, h);
-    const ptrdiff_t top = (1 + work.stack.hidden - width) * kSlots + lanes.begin;
-    const Pair<T> pairs[] = {{direction, kSlots, room.x.data() + top, kSlots}, {scaled, kSlots, room.dx.data() + top, kSlots}};
-    outer<T>(pairs, 2, d, width, lanes.count, of_ga + s.row * work.of_row(), width);
+    cut_out<T>(s, room.r.data(), d, v, left);
+    spread(s, ga + at, d, room.h.data());
   }
 }
 
-template <class T>
-void gradients(const dp_embedding& e, const T* gu, const T* ga, const T* v, const T* kept, T* of_ga) {
+template <class T, bool slope>
+void gradients(const dp_embedding& e, const T* gu, const T* ga, const T* v, const T* kept) {
   const Work<T> work(e);
   const ptrdiff_t size = work.stack.parameters;
   Buffer<T> partial(work.plan.tasks() * size);
   work.each_task([&](int64_t task, Room<T>& room) {
     T* grads = partial.data() + task * size;
     std::fill(grads, grads + size, T(0));
-    const int64_t first = work.plan.rows[task], last = work.plan.rows[task + 1];
-    if (v) std::fill(of_ga + first * work.of_row(), of_ga + last * work.of_row(), T(0));
-    Buffer<T> direction(e.components * kSlots);
-    work.each_block(task, room, [&](int64_t block, int count, int64_t begin, int64_t end) {
-      T* own = kept ? const_cast<T*>(kept) + block * work.of_block() : room.own.data();
-      run_stack(work.stack, count, v != nullptr, kept != nullptr, own, room);
-      if (v) work.gather(v, task, begin, end, direction.data(), nullptr);
-      seed<T>(work, gu, ga, v ? direction.data() : nullptr, room, of_ga);
-      pull_stack(work.stack, count, v != nullptr, own, room, grads);
+    work.template each_block<slope>(task, room, kept, nullptr, [&](const T* block, int count, int64_t begin, int64_t end) {
+      if (v) work.gather(v, task, begin, end, room.v.data(), nullptr);
+      seed<T>(work, gu, ga, v ? room.v.data() : nullptr, count, room);
+      pull_stack<T, slope>(work.stack, count, block, room, grads);
     });
   });
   for (int64_t task = 1; task < work.plan.tasks(); ++task)
@@ -247,9 +274,7 @@ void gradients(const dp_embedding& e, const T* gu, const T* ga, const T* v, cons
 
 int64_t kept_size(const dp_embedding& e) {
   const int64_t slots = e.rows * e.slots, tasks = slots / kTaskSlots + 1;
-  int64_t hidden = 0;
-  for (int64_t k = 0; k < e.layers; ++k) hidden += e.layer[k].n_out;
-  return (slots / kSlots + 1 + tasks) * 2 * hidden * kSlots;
+  return (slots / kSlots + 1 + tasks) * Stack<double>(e.layer, e.layers).block();
 }
 
 template <class F>
@@ -276,11 +301,18 @@ const dp::TrainingTable kTraining = {
         slope<T>(*e, static_cast<const T*>(ga), static_cast<const T*>(kept), static_cast<T*>(gr));
       });
     },
-    [](const dp_embedding* e, const void* gu, const void* ga, const void* v, const void* kept, void* of_ga) {
+    [](const dp_embedding* e, const void* v, const void* kept, void* of_ga) {
+      by_type(*e, [&](auto x) {
+        using T = decltype(x);
+        transposed_slope<T>(*e, static_cast<const T*>(v), static_cast<const T*>(kept), static_cast<T*>(of_ga));
+      });
+    },
+    [](const dp_embedding* e, const void* gu, const void* ga, const void* v, const void* kept) {
       by_type(*e, [&](auto x) {
         using T = decltype(x);
         const auto array = [](const void* p) { return static_cast<const T*>(p); };
-        gradients<T>(*e, array(gu), array(ga), array(v), array(kept), static_cast<T*>(of_ga));
+        const auto run = v ? &gradients<T, true> : &gradients<T, false>;
+        run(*e, array(gu), array(ga), array(v), array(kept));
       });
     },
 };

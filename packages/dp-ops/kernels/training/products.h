@@ -40,8 +40,24 @@ struct Parts {
   int begin(int k) const { return static_cast<int>(static_cast<int64_t>(total) * k / number); }
 };
 
-/// How a product begins.
-enum class Start { zero, added };
+/// What a product is added to: a number for each row, and up to two arrays (rows, ld); null where there is none.
+template <class T>
+struct Base {
+  const T* bias = nullptr;
+  const T *first = nullptr, *second = nullptr;
+  ptrdiff_t ld = 0;
+
+  Vec<T> at(int row, ptrdiff_t s) const {
+    Vec<T> value = broadcast<T>(bias ? bias[row] : T(0));
+    if (first) value += load<T>(first + row * ld + s);
+    if (second) value += load<T>(second + row * ld + s);
+    return value;
+  }
+  Base moved(int row, ptrdiff_t s) const {
+    return {bias ? bias + row : nullptr, first ? first + row * ld + s : nullptr, second ? second + row * ld + s : nullptr,
+            ld};
+  }
+};
 
 /// A matrix of which both strides are free.
 template <class T>
@@ -51,15 +67,14 @@ struct Strided {
 };
 
 template <class T, int M, int V>
-inline void times_tile(Strided<T> w, int depth, const T* x, ptrdiff_t ldx, const T* bias, Start start, T* c,
-                       ptrdiff_t ldc) {
+inline void times_tile(Strided<T> w, int depth, const T* x, ptrdiff_t ldx, Base<T> base, T* c, ptrdiff_t ldc) {
   constexpr int n = kLanes<T>;
   Vec<T> sum[M][V];
 #pragma GCC unroll 8
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 3
     for (int v = 0; v < V; ++v)
-      sum[m][v] = start == Start::added ? load<T>(c + m * ldc + v * n) : broadcast<T>(bias ? bias[m] : T(0));
+      sum[m][v] = base.at(m, v * n);
   for (int k = 0; k < depth; ++k) {
     Vec<T> part[V];
 #pragma GCC unroll 3
@@ -80,16 +95,16 @@ inline void times_tile(Strided<T> w, int depth, const T* x, ptrdiff_t ldx, const
 
 template <class T, int V, int... M>
 inline void times_rows(int rows, std::integer_sequence<int, M...>, Strided<T> w, int depth, const T* x, ptrdiff_t ldx,
-                       const T* bias, Start start, T* c, ptrdiff_t ldc) {
-  (void)((rows == M + 1 && (times_tile<T, M + 1, V>(w, depth, x, ldx, bias, start, c, ldc), true)) || ...);
+                       Base<T> base, T* c, ptrdiff_t ldc) {
+  (void)((rows == M + 1 && (times_tile<T, M + 1, V>(w, depth, x, ldx, base, c, ldc), true)) || ...);
 }
 
 constexpr int kTileRows = kManyRegisters ? 8 : 4;
 
-/// c (rows, count) = w (rows, depth) x (depth, count) + bias (rows,) or + what c was; bias may be null.
+/// c (rows, count) = base + w (rows, depth) x (depth, count).
 template <class T>
-inline void times(Strided<T> w, int rows, int depth, const T* x, ptrdiff_t ldx, int count, const T* bias, Start start,
-                  T* c, ptrdiff_t ldc) {
+inline void times(Strided<T> w, int rows, int depth, const T* x, ptrdiff_t ldx, int count, Base<T> base, T* c,
+                  ptrdiff_t ldc) {
   constexpr int n = kLanes<T>;
   constexpr auto sizes = std::make_integer_sequence<int, kTileRows>{};
   const Parts parts(rows, kTileRows);
@@ -97,14 +112,14 @@ inline void times(Strided<T> w, int rows, int depth, const T* x, ptrdiff_t ldx, 
     for (int p = 0; p < parts.number; ++p) {
       const int first = parts.begin(p), size = parts.begin(p + 1) - first;
       const Strided<T> part{w.data + first * w.row, w.row, w.column};
-      const T* b = bias ? bias + first : nullptr;
+      const Base<T> b = base.moved(first, v);
       T* out = c + first * ldc + v;
       if (count - v >= 3 * n)
-        times_rows<T, 3>(size, sizes, part, depth, x + v, ldx, b, start, out, ldc);
+        times_rows<T, 3>(size, sizes, part, depth, x + v, ldx, b, out, ldc);
       else if (count - v >= 2 * n)
-        times_rows<T, 2>(size, sizes, part, depth, x + v, ldx, b, start, out, ldc);
+        times_rows<T, 2>(size, sizes, part, depth, x + v, ldx, b, out, ldc);
       else
-        times_rows<T, 1>(size, sizes, part, depth, x + v, ldx, b, start, out, ldc);
+        times_rows<T, 1>(size, sizes, part, depth, x + v, ldx, b, out, ldc);
     }
 }
 

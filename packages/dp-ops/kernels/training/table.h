@@ -9,6 +9,7 @@ struct TrainingTable {
   decltype(&dp_embedding_kept) kept;
   decltype(&dp_embedding_sum) sum;
   decltype(&dp_embedding_slope) slope;
+  decltype(&dp_embedding_transposed_slope) transposed_slope;
   decltype(&dp_embedding_gradients) gradients;
 };
 

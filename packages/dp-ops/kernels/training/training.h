@@ -37,8 +37,10 @@ DP_EXPORT void dp_embedding_sum(const dp_embedding* e, void* a, void* kept);
 /// The derivative by r (rows, slots, components) of Σ ga · A; 0 in empty slots.
 DP_EXPORT void dp_embedding_slope(const dp_embedding* e, const void* ga, const void* kept, void* gr);
 
-/// Gradients of the weights of Σ gu · A + Σ v · slope(ga), and that of ga, (rows, components, width), of the latter.
-/// gu may be null, and ga, v and of_ga together.
+/// The derivative by ga, (rows, components, width), of Σ v · slope(ga), for v like r.
+DP_EXPORT void dp_embedding_transposed_slope(const dp_embedding* e, const void* v, const void* kept, void* of_ga);
+
+/// Gradients of the weights of Σ gu · A + Σ v · slope(ga). gu may be null, and ga and v together.
 DP_EXPORT void dp_embedding_gradients(const dp_embedding* e, const void* gu, const void* ga, const void* v,
-                                      const void* kept, void* of_ga);
+                                      const void* kept);
 }
