@@ -6,7 +6,6 @@ forward pass. A training step then needs a single backward pass, for the weights
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ import tensorflow as tf
 
 from dp_core.module import leaves, with_leaves
 from dp_core.nn import Layer
-from dp_tf import namespace
+from dp_tf import kernels, namespace
 from dp_tf.autodiff import depth, trains
 
 Tensor = Any
@@ -87,15 +86,10 @@ def network(layers: Sequence[Layer], s: Tensor) -> tuple[Tensor, Tensor]:
     def run(s: Tensor, *params: Tensor) -> Any:
         used = with_leaves(layers, dict(zip(given, params, strict=True)))
         g, dg, passed = forward(used, s)
-        return (g, dg), lambda *of: (_unknown(s), *backward(used, passed, *of))
+        return (g, dg), lambda *of: (kernels.unknown(s), *backward(used, passed, *of))
 
     out: tuple[Tensor, Tensor] = run(s, *given.values())
     return out
-
-
-def _unknown(x: Tensor) -> Tensor:
-    """NaN in the place of a gradient that is not available, so that nobody takes it for zero."""
-    return tf.fill(tf.shape(x), tf.constant(math.nan, x.dtype))
 
 
 @tf.custom_gradient
@@ -118,7 +112,7 @@ def _slope(r: Tensor, a: Tensor, g: Tensor, dg: Tensor) -> Any:
     def of_slope(v: Tensor) -> tuple[Tensor, ...]:
         w = v[:, :, :1] * r
         of_a = tf.matmul(v, g, adjoint_a=True) + tf.matmul(w, dg, adjoint_a=True)
-        return _unknown(r), of_a, v @ a, w @ a
+        return kernels.unknown(r), of_a, v @ a, w @ a
 
     return out, of_slope
 
@@ -130,6 +124,8 @@ def embedding_sum(matrix: Tensor, net: Any) -> Tensor | None:
     """
     if depth() != 1 or any(layer.activation_function.lower() != "tanh" for layer in net.layers):
         return None
+    if kernels.available():
+        return kernels.embedding_sum(net.layers, matrix, keep=trains())
     if not trains():
         return _sum(net.layers, matrix)
     rows, slots, _ = namespace.sizes(matrix)
