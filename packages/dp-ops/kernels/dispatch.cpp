@@ -1,4 +1,8 @@
 // Picks the instruction set once and forwards the C interface to it.
+#include <cstdio>
+#include <exception>
+#include <memory>
+
 #include "dp_kernels.h"
 #include "isa.h"
 #include "parallel.h"
@@ -38,11 +42,50 @@ const dp::Kernels& kernels() {
   return chosen;
 }
 
+/// The function, with its exceptions turned into a sentence.
+template <class Function>
+int guarded(char* message, int64_t size, const Function& function) {
+  try {
+    function();
+    return 0;
+  } catch (const std::exception& error) {
+    std::snprintf(message, static_cast<size_t>(size), "%s", error.what());
+  } catch (...) {
+    std::snprintf(message, static_cast<size_t>(size), "unknown error");
+  }
+  return 1;
+}
+
 }  // namespace
 
 extern "C" {
 
+struct dp_potential {
+  std::unique_ptr<dp::Potential> potential;
+};
+
+
 DP_EXPORT const char* dp_kernels_isa() { return kernels().isa; }
 
 DP_EXPORT int dp_kernels_threads() { return dp::thread_count(); }
+
+DP_EXPORT dp_potential* dp_potential_new(const dp_potential_settings* settings, char* message, int64_t size) {
+  dp_potential* made = nullptr;
+  guarded(message, size, [&] {
+    made = new dp_potential{std::unique_ptr<dp::Potential>(kernels().make_potential(*settings))};
+  });
+  return made;
+}
+
+DP_EXPORT void dp_potential_free(dp_potential* potential) { delete potential; }
+
+DP_EXPORT int dp_potential_evaluate(const dp_potential* potential, int64_t rows, int64_t slots, const double* vectors,
+                                    const int64_t* types, const int64_t* neighbor_types, const int64_t* frame,
+                                    const double* fparam, const double* aparam, double* energy, double* gradient,
+                                    char* message, int64_t size) {
+  return guarded(message, size, [&] {
+    const dp::PotentialTable table{rows, slots, vectors, types, neighbor_types, frame, fparam, aparam};
+    potential->potential->evaluate(table, energy, gradient);
+  });
+}
 }

@@ -122,6 +122,19 @@ DP_HD inline T sum_of_lanes(Vec<T> v) {
 #endif
 }
 
+/// Square roots, correctly rounded.
+template <class T>
+DP_HD inline Vec<T> square_root(Vec<T> x) {
+#ifdef DP_SCALAR
+  return sqrt(x);
+#else
+  T parts[kLanes<T>];
+  memcpy(parts, &x, sizeof(x));
+  for (int k = 0; k < kLanes<T>; ++k) parts[k] = std::sqrt(parts[k]);  // becomes one instruction
+  return load(parts);
+#endif
+}
+
 template <class T>
 DP_HD inline VecBits<T> bits_of(Vec<T> v) {
   VecBits<T> b;

@@ -25,6 +25,8 @@ struct OutputDef {
   std::string unit;
   bool reducible = false;
   bool differentiable = false;
+  std::string kind;        // energy, dipole, polar, …; empty for masks and gradients
+  bool intensive = false;  // whether the value of a frame is the mean instead of the sum
 };
 
 /// As many nearest neighbours closer than the radius have a block of slots before the others.
@@ -92,6 +94,10 @@ class Engine {
   /// do. Blocks of rows and of slots are then filled up with rows and slots of type −1.
   virtual int64_t round_rows(int64_t rows) const { return rows; }
   virtual int64_t round_slots(int64_t slots) const { return slots; }
+
+  /// Whether the engine itself spreads a table over the processors. If not, the runtime evaluates several at once, each in
+  /// a thread of its own.
+  virtual bool threaded() const { return false; }
 
   /// Evaluates the table. Thread-safe. Raises Error.
   virtual void evaluate(const Table& table, Values& values) = 0;
