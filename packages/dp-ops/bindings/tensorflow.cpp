@@ -1,6 +1,7 @@
 // The training kernels as operators of TensorFlow. Their gradients are defined where they are used, in Python.
 //
-// layers: for each layer n_in, n_out, past, and 1 or 0 for whether it has b and idt; params: its w, b and idt in turn.
+// layers: for each layer n_in, n_out, past, linear, and 1 or 0 for whether it has b and idt; params: its w, b and idt in
+// turn. An input without numbers stands for one that is not there.
 #include <exception>
 #include <memory>
 #include <string>
@@ -62,7 +63,7 @@ class Call {
       if (TF_GetCode(status.get()) != TF_OK) throw Refused("an input is missing");
       inputs_.emplace_back(tensor);
     }
-    if (node.layers.size() % 5 || node.layers.empty()) throw Refused("layers needs five numbers for each layer");
+    if (node.layers.size() % 6 || node.layers.empty()) throw Refused("layers needs six numbers for each layer");
     size_t next = first_param;
     const auto param = [&](bool present, int64_t size) -> const void* {
       if (!present) return nullptr;
@@ -70,37 +71,36 @@ class Call {
         throw Refused("the weights do not fit the layers");
       return TF_TensorData(inputs_[next++].get());
     };
-    for (size_t k = 0; k < node.layers.size(); k += 5) {
+    for (size_t k = 0; k < node.layers.size(); k += 6) {
       const int64_t* of = node.layers.data() + k;
-      dp_layer layer{of[0], of[1], of[2], nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+      dp_layer layer{of[0], of[1], of[2], of[3], nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
       layer.w = param(true, of[0] * of[1]);
-      layer.b = param(of[3], of[1]);
-      layer.idt = param(of[4], of[1]);
+      layer.b = param(of[4], of[1]);
+      layer.idt = param(of[5], of[1]);
       layers_.push_back(layer);
     }
-    if (TF_NumDims(inputs_[0].get()) != 3) throw Refused("r needs three axes");
-    embedding_ = {size(0, 0), size(0, 1), size(0, 2), data(0), int64_t(layers_.size()), layers_.data(),
-                  TF_TensorType(inputs_[0].get()) == TF_DOUBLE};
   }
 
-  const dp_embedding* embedding() const { return &embedding_; }
   std::vector<dp_layer>& layers() { return layers_; }
   bool keeps() const { return node_.keep != 0; }
-  int64_t size(int k, int axis) const { return TF_Dim(inputs_[k].get(), axis); }
   int64_t elements(int k) const { return TF_TensorElementCount(inputs_[k].get()); }
-  /// The numbers of an input; null if it has none, which stands for an input that is not there.
+  /// The numbers of an input; null if it is not there.
   const void* data(int k) const { return elements(k) ? TF_TensorData(inputs_[k].get()) : nullptr; }
   void expect(int k, int64_t count, const char* what, bool may_miss = true) const {
-    if (!(may_miss && elements(k) == 0) && elements(k) != count) throw Refused(std::string(what) + " has another size than the sum");
+    if (!(may_miss && elements(k) == 0) && elements(k) != count) throw Refused(std::string(what) + " has another size than it should have");
   }
-  Shape sum() const { return {embedding_.rows, embedding_.components, layers_.back().n_out}; }
-  Shape r() const { return {embedding_.rows, embedding_.slots, embedding_.components}; }
+  Shape shape(int k) const {
+    Shape dims;
+    for (int axis = 0; axis < TF_NumDims(inputs_[k].get()); ++axis) dims.push_back(TF_Dim(inputs_[k].get(), axis));
+    return dims;
+  }
+  bool float64() const { return TF_TensorType(inputs_[0].get()) == TF_DOUBLE; }
 
   void* output(int k, const Shape& shape) {
-    size_t bytes = embedding_.float64 ? 8 : 4;
+    size_t bytes = float64() ? 8 : 4;
     for (int64_t n : shape) bytes *= static_cast<size_t>(n);
     auto status = new_status();
-    outputs_.emplace_back(TF_AllocateOutput(context_, k, embedding_.float64 ? TF_DOUBLE : TF_FLOAT, shape.data(),
+    outputs_.emplace_back(TF_AllocateOutput(context_, k, float64() ? TF_DOUBLE : TF_FLOAT, shape.data(),
                                             int(shape.size()), bytes, status.get()));
     if (TF_GetCode(status.get()) != TF_OK) throw Refused("there is no memory for the output");
     return TF_TensorData(outputs_.back().get());
@@ -111,7 +111,6 @@ class Call {
   const Node& node_;
   std::vector<Tensor> inputs_, outputs_;
   std::vector<dp_layer> layers_;
-  dp_embedding embedding_{};
 };
 
 int64_t product(const Shape& shape) {
@@ -120,35 +119,104 @@ int64_t product(const Shape& shape) {
   return n;
 }
 
-void sum(Call& call) {
-  void* a = call.output(0, call.sum());
-  void* kept = call.output(1, {call.keeps() ? dp_embedding_kept(call.embedding()) : 0});
-  dp_embedding_sum(call.embedding(), a, call.keeps() ? kept : nullptr);
-}
-
-void slope(Call& call) {
-  call.expect(1, product(call.sum()), "ga", false);
-  dp_embedding_slope(call.embedding(), call.data(1), call.data(2), call.output(0, call.r()));
-}
-
-void transposed_slope(Call& call) {
-  call.expect(1, product(call.r()), "v", false);
-  dp_embedding_transposed_slope(call.embedding(), call.data(1), call.data(2), call.output(0, call.sum()));
-}
-
-void gradients(Call& call) {
-  call.expect(1, product(call.sum()), "gu");
-  call.expect(2, product(call.sum()), "ga");
-  call.expect(3, product(call.r()), "v");
-  const bool second = call.data(2) && call.data(3);
-  int next = 0;
+/// Gradients of the weights as outputs from number `next` on.
+void add_gradients(Call& call, int next) {
   for (dp_layer& layer : call.layers()) {
     layer.grad_w = call.output(next++, {layer.n_in, layer.n_out});
     if (layer.b) layer.grad_b = call.output(next++, {layer.n_out});
     if (layer.idt) layer.grad_idt = call.output(next++, {layer.n_out});
   }
-  dp_embedding_gradients(call.embedding(), call.data(1), second ? call.data(2) : nullptr,
-                         second ? call.data(3) : nullptr, call.data(4));
+}
+
+/// The embedding sum of a call whose first input is r.
+struct Embedding {
+  Shape r, sum;
+  dp_embedding value;
+
+  explicit Embedding(Call& call) : r(call.shape(0)) {
+    if (r.size() != 3 || call.layers()[0].n_in != 1) throw Refused("r needs three axes, and the network one input");
+    sum = {r[0], r[2], call.layers().back().n_out};
+    value = {r[0], r[1], r[2], call.data(0), int64_t(call.layers().size()), call.layers().data(), call.float64()};
+  }
+};
+
+void embedding_sum(Call& call) {
+  const Embedding e(call);
+  void* a = call.output(0, e.sum);
+  void* kept = call.output(1, {call.keeps() ? dp_embedding_kept(&e.value) : 0});
+  dp_embedding_sum(&e.value, a, call.keeps() ? kept : nullptr);
+}
+
+void embedding_slope(Call& call) {
+  const Embedding e(call);
+  call.expect(1, product(e.sum), "ga", false);
+  dp_embedding_slope(&e.value, call.data(1), call.data(2), call.output(0, e.r));
+}
+
+void embedding_transposed_slope(Call& call) {
+  const Embedding e(call);
+  call.expect(1, product(e.r), "v", false);
+  dp_embedding_transposed_slope(&e.value, call.data(1), call.data(2), call.output(0, e.sum));
+}
+
+void embedding_gradients(Call& call) {
+  const Embedding e(call);
+  call.expect(1, product(e.sum), "gu");
+  call.expect(2, product(e.sum), "ga");
+  call.expect(3, product(e.r), "v");
+  const bool second = call.data(2) && call.data(3);
+  add_gradients(call, 0);
+  dp_embedding_gradients(&e.value, call.data(1), second ? call.data(2) : nullptr, second ? call.data(3) : nullptr,
+                         call.data(4));
+}
+
+/// The network of a call whose first input is x.
+struct Network {
+  Shape x, y;
+  dp_network value;
+  int64_t kept;
+
+  explicit Network(Call& call) : x(call.shape(0)) {
+    if (x.size() != 2 || call.layers()[0].n_in != x[1]) throw Refused("x does not fit the network");
+    y = {x[0], call.layers().back().n_out};
+    value = {x[0], call.data(0), int64_t(call.layers().size()), call.layers().data(), call.float64()};
+    kept = dp_network_kept(&value);
+  }
+};
+
+void network_value(Call& call) {
+  const Network n(call);
+  void* y = call.output(0, n.y);
+  dp_network_value(&n.value, y, call.output(1, {n.kept}));
+}
+
+void network_slope(Call& call) {
+  const Network n(call);
+  call.expect(1, product(n.y), "gy", false);
+  call.expect(2, n.kept, "kept", false);
+  dp_network_slope(&n.value, call.data(1), call.data(2), call.output(0, n.x));
+}
+
+void network_tangent(Call& call) {
+  const Network n(call);
+  call.expect(1, product(n.x), "v", false);
+  call.expect(2, n.kept, "kept", false);
+  void* of_gy = call.output(0, n.y);
+  dp_network_tangent(&n.value, call.data(1), call.data(2), of_gy, call.output(1, {n.kept}));
+}
+
+void network_gradients(Call& call) {
+  const Network n(call);
+  call.expect(1, product(n.y), "gu");
+  call.expect(2, product(n.y), "gy");
+  call.expect(3, product(n.x), "v");
+  call.expect(4, n.kept, "kept", false);
+  call.expect(5, n.kept, "tangents");
+  const bool second = call.data(2) && call.data(3) && call.data(5);
+  const auto of_second = [&](int k) { return second ? call.data(k) : nullptr; };
+  void* gx = call.output(0, n.x);
+  add_gradients(call, 1);
+  dp_network_gradients(&n.value, call.data(1), of_second(2), of_second(3), call.data(4), of_second(5), gx);
 }
 
 template <void (*function)(Call&), int first_param>
@@ -190,11 +258,17 @@ void add(const char* name, const std::vector<const char*>& inputs, const std::ve
 
 struct Registration {
   Registration() {
-    add("DpEmbeddingSum", {"r: T"}, {"a: T", "kept: T"}, &compute<&sum, 1>);
-    add("DpEmbeddingSlope", {"r: T", "ga: T", "kept: T"}, {"gr: T"}, &compute<&slope, 3>);
-    add("DpEmbeddingTransposedSlope", {"r: T", "v: T", "kept: T"}, {"of_ga: T"}, &compute<&transposed_slope, 3>);
+    add("DpEmbeddingSum", {"r: T"}, {"a: T", "kept: T"}, &compute<&embedding_sum, 1>);
+    add("DpEmbeddingSlope", {"r: T", "ga: T", "kept: T"}, {"gr: T"}, &compute<&embedding_slope, 3>);
+    add("DpEmbeddingTransposedSlope", {"r: T", "v: T", "kept: T"}, {"of_ga: T"},
+        &compute<&embedding_transposed_slope, 3>);
     add("DpEmbeddingGradients", {"r: T", "gu: T", "ga: T", "v: T", "kept: T"}, {"grads: N * T"},
-        &compute<&gradients, 5>);
+        &compute<&embedding_gradients, 5>);
+    add("DpNetworkValue", {"x: T"}, {"y: T", "kept: T"}, &compute<&network_value, 1>);
+    add("DpNetworkSlope", {"x: T", "gy: T", "kept: T"}, {"gx: T"}, &compute<&network_slope, 3>);
+    add("DpNetworkTangent", {"x: T", "v: T", "kept: T"}, {"of_gy: T", "tangents: T"}, &compute<&network_tangent, 3>);
+    add("DpNetworkGradients", {"x: T", "gu: T", "gy: T", "v: T", "kept: T", "tangents: T"},
+        {"gx: T", "grads: N * T"}, &compute<&network_gradients, 6>);
   }
 } registration;
 

@@ -213,3 +213,17 @@ def embedding_sum(matrix: Array, net: Any) -> Array:
     native = _native(xp, "embedding_sum")
     found = native(matrix, net) if native else None
     return xp.matrix_transpose(matrix) @ net(matrix[..., :1]) if found is None else found
+
+
+def network(x: Array, layers: Sequence[Any]) -> Array:
+    """The layers applied to the last axis, one after the other: (n, n_in) -> (n, n_out).
+
+    A native version may return None for networks that it does not know.
+    """
+    native = _native(namespace(x, layers[0].w), "network")
+    found = native(x, layers) if native else None
+    if found is not None:
+        return found
+    for layer in layers:
+        x = layer(x)
+    return x

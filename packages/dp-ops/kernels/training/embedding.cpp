@@ -287,7 +287,7 @@ void by_type(const dp_embedding& e, const F& f) {
 
 }  // namespace
 
-const dp::TrainingTable kTraining = {
+const dp::EmbeddingTable kEmbedding = {
     [](const dp_embedding* e) { return kept_size(*e); },
     [](const dp_embedding* e, void* a, void* kept) {
       by_type(*e, [&](auto x) {

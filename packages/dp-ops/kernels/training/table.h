@@ -5,7 +5,7 @@
 
 namespace dp {
 
-struct TrainingTable {
+struct EmbeddingTable {
   decltype(&dp_embedding_kept) kept;
   decltype(&dp_embedding_sum) sum;
   decltype(&dp_embedding_slope) slope;
@@ -13,8 +13,17 @@ struct TrainingTable {
   decltype(&dp_embedding_gradients) gradients;
 };
 
+struct NetworkTable {
+  decltype(&dp_network_kept) kept;
+  decltype(&dp_network_value) value;
+  decltype(&dp_network_slope) slope;
+  decltype(&dp_network_tangent) tangent;
+  decltype(&dp_network_gradients) gradients;
+};
+
 }  // namespace dp
 
 namespace DP_NAMESPACE {
-extern const dp::TrainingTable kTraining;
+extern const dp::EmbeddingTable kEmbedding;
+extern const dp::NetworkTable kNetwork;
 }

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from dp_core.kernels import kernel_library
 from dp_core.nn import Layer
+from dp_tf.autodiff import pulls
 
 Tensor = Any
 
@@ -101,4 +102,57 @@ def embedding_sum(layers: Sequence[Layer], matrix: Tensor, *, keep: bool) -> Ten
 
 def _numbers(layer: Layer) -> list[int]:
     """What the operators are told of a layer."""
-    return [*map(int, layer.w.shape), layer.past, int(layer.b is not None), int(layer.idt is not None)]
+    return [*map(int, layer.w.shape), layer.past, int(_linear(layer)), int(layer.b is not None), int(layer.idt is not None)]
+
+
+def _linear(layer: Layer) -> bool:
+    return layer.activation_function.lower() in ("none", "linear")
+
+
+def serves(layers: Sequence[Layer]) -> bool:
+    """Whether the kernels know all activations of a network."""
+    return all(_linear(layer) or layer.activation_function.lower() == "tanh" for layer in layers)
+
+
+def network(layers: Sequence[Layer], x: Tensor) -> Tensor:
+    """A network of rows, (n, n_in) -> (n, n_out): differentiable once by x, and then once by x and the weights."""
+    operators, n_out = _operators(), layers[-1].w.shape[1]
+    weights = [w for layer in layers for w in (layer.w, layer.b, layer.idt) if w is not None]
+    described = {"layers": [n for layer in layers for n in _numbers(layer)]}
+    directions: list[tuple[Tensor, Tensor, Tensor]] = []  # gradient of y, v, and what it leaves, of each slope
+    nothing = tf.zeros((0,), x.dtype)
+
+    @tf.custom_gradient
+    def slope(x: Tensor, gy: Tensor, token: Tensor) -> Any:
+        """The gradient by x, where ``gy`` (n, n_out) is that of the value: (n, n_in)."""
+
+        def of_slope(v: Tensor) -> tuple[Tensor | None, ...]:
+            of_gy, tangents = operators.dp_network_tangent(x=x, v=v, kept=kept, params=weights, **described)
+            directions.append((gy, v, tangents))
+            return None, tf.ensure_shape(of_gy, (None, n_out)), tf.zeros_like(token)
+
+        out = operators.dp_network_slope(x=x, gy=gy, kept=kept, params=weights, **described)
+        return tf.ensure_shape(out, x.shape), of_slope
+
+    @tf.custom_gradient
+    def evaluated(x: Tensor, *params: Tensor) -> Any:
+        """The value, what is kept, and a token by which ``of_value`` runs after the gradients of slopes."""
+
+        def of_value(gu: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+            if pulls():
+                return slope(given, gu, token), *(None for _ in params)
+            first, *others = directions or [(nothing, nothing, nothing)]
+            directions.clear()
+            found = []
+            for u, (gy, v, tangents) in ((gu, first), *((nothing, more) for more in others)):
+                of_x, of_params = operators.dp_network_gradients(
+                    x=x, gu=u, gy=gy, v=v, kept=kept, tangents=tangents, params=params, **described
+                )
+                found.append([of_x, *of_params])
+            return tuple(tf.ensure_shape(tf.add_n(g), p.shape) for *g, p in zip(*found, (x, *params), strict=True))
+
+        y, left = operators.dp_network_value(x=x, params=params, **described)
+        return (tf.ensure_shape(y, (None, n_out)), left, tf.zeros((), x.dtype)), of_value
+
+    y, kept, token = evaluated(given, *weights)
+    return y
