@@ -102,7 +102,13 @@ def embedding_sum(layers: Sequence[Layer], matrix: Tensor, *, keep: bool) -> Ten
 
 def _numbers(layer: Layer) -> list[int]:
     """What the operators are told of a layer."""
-    return [*map(int, layer.w.shape), layer.past, int(_linear(layer)), int(layer.b is not None), int(layer.idt is not None)]
+    return [
+        *map(int, layer.w.shape),
+        layer.past,
+        int(_linear(layer)),
+        int(layer.b is not None),
+        int(layer.idt is not None),
+    ]
 
 
 def _linear(layer: Layer) -> bool:
@@ -114,13 +120,13 @@ def serves(layers: Sequence[Layer]) -> bool:
     return all(_linear(layer) or layer.activation_function.lower() == "tanh" for layer in layers)
 
 
-def network(layers: Sequence[Layer], x: Tensor) -> Tensor:
-    """A network of rows, (n, n_in) -> (n, n_out): differentiable once by x, and then once by x and the weights."""
+def network(layers: Sequence[Layer], given: Tensor) -> Tensor:
+    """A network of rows, (n, n_in) -> (n, n_out): differentiable once by its input, and then once by that and the weights."""
     operators, n_out = _operators(), layers[-1].w.shape[1]
     weights = [w for layer in layers for w in (layer.w, layer.b, layer.idt) if w is not None]
     described = {"layers": [n for layer in layers for n in _numbers(layer)]}
     directions: list[tuple[Tensor, Tensor, Tensor]] = []  # gradient of y, v, and what it leaves, of each slope
-    nothing = tf.zeros((0,), x.dtype)
+    nothing = tf.zeros((0,), given.dtype)
 
     @tf.custom_gradient
     def slope(x: Tensor, gy: Tensor, token: Tensor) -> Any:
