@@ -1,4 +1,4 @@
-"""The training kernels by ctypes, on the memory of any library's arrays: they are given addresses of contiguous numbers.
+"""The training kernels by ctypes, on the memory of any library: they are given addresses of contiguous numbers.
 
 An address of 0 stands for an array that is not there. See ``kernels/training/training.h`` for what they compute.
 """

@@ -6,6 +6,7 @@ forward pass. A training step then needs a single backward pass, for the weights
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -86,10 +87,15 @@ def network(layers: Sequence[Layer], s: Tensor) -> tuple[Tensor, Tensor]:
     def run(s: Tensor, *params: Tensor) -> Any:
         used = with_leaves(layers, dict(zip(given, params, strict=True)))
         g, dg, passed = forward(used, s)
-        return (g, dg), lambda *of: (kernels.unknown(s), *backward(used, passed, *of))
+        return (g, dg), lambda *of: (_unknown(s), *backward(used, passed, *of))
 
     out: tuple[Tensor, Tensor] = run(s, *given.values())
     return out
+
+
+def _unknown(x: Tensor) -> Tensor:
+    """NaN in the place of a gradient that is not available, so that nobody takes it for zero."""
+    return tf.fill(tf.shape(x), tf.constant(math.nan, x.dtype))
 
 
 @tf.custom_gradient
@@ -112,7 +118,7 @@ def _slope(r: Tensor, a: Tensor, g: Tensor, dg: Tensor) -> Any:
     def of_slope(v: Tensor) -> tuple[Tensor, ...]:
         w = v[:, :, :1] * r
         of_a = tf.matmul(v, g, adjoint_a=True) + tf.matmul(w, dg, adjoint_a=True)
-        return kernels.unknown(r), of_a, v @ a, w @ a
+        return _unknown(r), of_a, v @ a, w @ a
 
     return out, of_slope
 
@@ -125,7 +131,9 @@ def embedding_sum(matrix: Tensor, net: Any) -> Tensor | None:
     if depth() != 1 or any(layer.activation_function.lower() != "tanh" for layer in net.layers):
         return None
     if kernels.available():
-        return kernels.embedding_sum(net.layers, matrix, keep=trains())
+        from dp_ops import tensorflow as native
+
+        return native.embedding_sum(net.layers, matrix, keep=trains())
     if not trains():
         return _sum(net.layers, matrix)
     rows, slots, _ = namespace.sizes(matrix)

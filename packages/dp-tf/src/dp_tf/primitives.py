@@ -10,7 +10,7 @@ import tensorflow as tf
 from dp_core import arrays
 from dp_core.nn import Layer
 from dp_tf import kernels, namespace
-from dp_tf.autodiff import depth
+from dp_tf.autodiff import depth, pulls
 from dp_tf.embedding import embedding_sum
 
 Tensor = Any
@@ -39,9 +39,11 @@ def constant(values: Any, like: Tensor) -> Tensor:
 
 def network(x: Tensor, layers: Sequence[Layer]) -> Tensor | None:
     """A network of rows by the kernels, where one gradient is taken; None otherwise."""
-    if depth() != 1 or len(x.shape) != 2 or not kernels.serves(layers) or not kernels.available():
+    if depth() != 1 or len(x.shape) != 2 or not kernels.available():
         return None
-    return kernels.network(layers, x)
+    from dp_ops import tensorflow as native
+
+    return native.network(layers, x, pulls=pulls) if native.serves(layers) else None
 
 
 arrays.register_namespace(is_tensor, namespace)

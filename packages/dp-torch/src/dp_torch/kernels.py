@@ -1,10 +1,9 @@
-"""The embedding sum and the fitting networks by the kernels of dp-ops, where they are there: on a processor, untraced."""
+"""The embedding sum and the fitting networks by the kernels of dp-ops, where they are there: on a processor."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import torch
@@ -17,11 +16,8 @@ from dp_torch.autodiff import is_last, unknown
 from dp_torch.network import parameters
 
 
-@cache
 def _kernels() -> Any:
-    """The module of the kernels; None where the package is missing or switched off."""
-    if kernel_library("dp_kernels") is None:
-        return None
+    """The module of the kernels, where it is installed."""
     from dp_ops import training
 
     return training
@@ -43,7 +39,20 @@ def available(x: Tensor, layers: Sequence[Layer]) -> bool:
         return False
     same = all(layer.w.dtype == x.dtype for layer in layers)
     known = all(_linear(layer) or layer.activation_function.lower() == "tanh" for layer in layers)
-    return same and known and _kernels() is not None
+    return same and known and kernel_library("dp_kernels") is not None
+
+
+#: Memory of finished calls, of which fresh pages would take as long as the work in them.
+_SPARE: list[Tensor] = []
+_MOST_SPARE = 8
+
+
+def _memory(count: int, like: Tensor) -> Tensor:
+    """At least so many numbers, not initialised."""
+    for k, spare in enumerate(_SPARE):
+        if spare.dtype == like.dtype and count <= spare.numel() <= 2 * count:
+            return _SPARE.pop(k)
+    return like.new_empty(count)
 
 
 @dataclass
@@ -55,6 +64,10 @@ class Work:
     kept: Tensor | None = None
     #: by context of a slope: what its derivative leaves for the gradients of the weights
     directions: dict[Any, tuple[Tensor, ...]] = field(default_factory=dict)
+
+    def __del__(self) -> None:
+        if self.kept is not None and len(_SPARE) < _MOST_SPARE:
+            _SPARE.append(self.kept)
 
     def problem(self, kind: str, x: Tensor, grads: Sequence[Tensor | None] | None = None) -> Any:
         """The problem of a kind, embedding or network, in C."""
@@ -106,7 +119,7 @@ class EmbeddingSum(torch.autograd.Function):
         matrix = matrix.contiguous()
         problem = work.problem("embedding", matrix)
         out = matrix.new_empty((matrix.shape[0], matrix.shape[2], work.layers[-1].w.shape[1]))
-        work.kept = matrix.new_empty(problem.kept()) if any(ctx.needs_input_grad[2:]) else None
+        work.kept = _memory(problem.kept(), matrix) if any(ctx.needs_input_grad[2:]) else None
         problem.run("sum", _address(out), _address(work.kept))
         ctx.work, token = work, matrix.new_zeros(())
         ctx.set_materialize_grads(False)
@@ -154,7 +167,7 @@ class NetworkValue(torch.autograd.Function):
         """The value and the token."""
         x = x.contiguous()
         problem = work.problem("network", x)
-        out, work.kept = x.new_empty((x.shape[0], work.layers[-1].w.shape[1])), x.new_empty(problem.kept())
+        out, work.kept = x.new_empty((x.shape[0], work.layers[-1].w.shape[1])), _memory(problem.kept(), x)
         problem.run("value", _address(out), _address(work.kept))
         ctx.work, token = work, x.new_zeros(())
         ctx.set_materialize_grads(False)
