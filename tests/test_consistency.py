@@ -94,6 +94,17 @@ def test_twenty_steps_are_those_of_numpy(backend, tmp_path, tmp_path_factory):
     assert len({errors["rmse_f"] for errors in expected}) == STEPS  # something happens at every step
 
 
+@pytest.mark.skipif(find_spec("dp_ops") is None, reason="dp-ops is not installed")
+@pytest.mark.parametrize("backend", sorted({"torch", "tensorflow"} & set(OTHERS)))
+def test_twenty_steps_with_and_without_kernels(backend, tmp_path, monkeypatch):
+    expected = curve(backend, tmp_path / "with")
+    monkeypatch.setenv("DP_OPS", "0")
+    found = curve(backend, tmp_path / "without")
+    for one, other in zip(found, expected, strict=True):
+        for key, value in other.items():
+            assert one[key] == pytest.approx(value, rel=1e-8, nan_ok=True), key
+
+
 @pytest.mark.parametrize("backend", OTHERS)
 def test_no_model_in_a_backend(backend):
     """A backend serves models that it has never heard of."""

@@ -243,3 +243,17 @@ def table_sum(
         gate = take(types, index)
         g = g * (1.0 + (gate if switch is None else gate * switch))
     return xp.matrix_transpose(matrix) @ g
+
+
+def network(x: Array, layers: Sequence[Any]) -> Array:
+    """The layers applied to the last axis, one after the other: (n, n_in) -> (n, n_out).
+
+    A native version may return None for networks that it does not know.
+    """
+    native = _native(namespace(x, layers[0].w), "network")
+    found = native(x, layers) if native else None
+    if found is not None:
+        return found
+    for layer in layers:
+        x = layer(x)
+    return x

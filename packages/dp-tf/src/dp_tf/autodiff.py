@@ -12,12 +12,18 @@ import tensorflow as tf
 Tensor = Any
 
 _DEPTH: ContextVar[int] = ContextVar("depth", default=0)
+_PULLS: ContextVar[bool] = ContextVar("pulls", default=False)
 _TRAINS: ContextVar[bool] = ContextVar("trains", default=False)
 
 
 def depth() -> int:
     """How many gradients are being taken, one inside the other."""
     return _DEPTH.get()
+
+
+def pulls() -> bool:
+    """Whether backward passes being made are those of ``gradient``, whose result may be differentiated again."""
+    return _PULLS.get()
 
 
 def trains() -> bool:
@@ -44,4 +50,8 @@ def gradient(function: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> tup
             value, extra = function(x)
     finally:
         _DEPTH.reset(token)
-    return extra, tape.gradient(value, x, unconnected_gradients="zero")
+    token = _PULLS.set(True)
+    try:
+        return extra, tape.gradient(value, x, unconnected_gradients="zero")
+    finally:
+        _PULLS.reset(token)

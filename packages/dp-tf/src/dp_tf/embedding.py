@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from dp_core.module import leaves, with_leaves
 from dp_core.nn import Layer
-from dp_tf import namespace
+from dp_tf import kernels, namespace
 from dp_tf.autodiff import depth, trains
 
 Tensor = Any
@@ -130,6 +130,10 @@ def embedding_sum(matrix: Tensor, net: Any) -> Tensor | None:
     """
     if depth() != 1 or any(layer.activation_function.lower() != "tanh" for layer in net.layers):
         return None
+    if kernels.available():
+        from dp_ops import tensorflow as native
+
+        return native.embedding_sum(net.layers, matrix, keep=trains())
     if not trains():
         return _sum(net.layers, matrix)
     rows, slots, _ = namespace.sizes(matrix)

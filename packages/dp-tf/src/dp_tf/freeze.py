@@ -23,6 +23,7 @@ from dp_core.neighbors import Neighborhood
 from dp_core.outputs import evaluate_atoms
 from dp_tf.autodiff import gradient
 from dp_tf.graphs import to_tensor
+from dp_tf.kernels import portable
 
 Evaluate = Callable[[Neighborhood], dict[str, np.ndarray]]
 
@@ -64,7 +65,8 @@ def _graph(model: Any, record: dict[str, Any]) -> Any:
     def evaluate(*inputs: Any) -> list[Any]:
         return [tf.identity(x, name) for name, x in zip(names, function(*inputs), strict=True)]
 
-    traced = tf.function(evaluate, input_signature=_specs(record), autograph=False).get_concrete_function()
+    with portable():  # programs that run the file have TensorFlow alone
+        traced = tf.function(evaluate, input_signature=_specs(record), autograph=False).get_concrete_function()
     graph = convert_variables_to_constants_v2(traced).graph.as_graph_def()
     for node in graph.node:
         node.attr.pop("_gradient_op_type", None)  # names of functions in this process

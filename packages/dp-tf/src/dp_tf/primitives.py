@@ -8,7 +8,9 @@ from typing import Any
 import tensorflow as tf
 
 from dp_core import arrays
-from dp_tf import namespace
+from dp_core.nn import Layer
+from dp_tf import kernels, namespace
+from dp_tf.autodiff import depth, pulls
 from dp_tf.embedding import embedding_sum
 
 Tensor = Any
@@ -35,6 +37,15 @@ def constant(values: Any, like: Tensor) -> Tensor:
     return tf.constant(values, like.dtype)
 
 
+def network(x: Tensor, layers: Sequence[Layer]) -> Tensor | None:
+    """A network of rows by the kernels, where one gradient is taken; None otherwise."""
+    if depth() != 1 or len(x.shape) != 2 or not kernels.available():
+        return None
+    from dp_ops import tensorflow as native
+
+    return native.network(layers, x, pulls=pulls) if native.serves(layers) else None
+
+
 arrays.register_namespace(is_tensor, namespace)
 arrays.provide(
     namespace.__name__,
@@ -45,4 +56,5 @@ arrays.provide(
     detached=tf.stop_gradient,
     constant=constant,
     embedding_sum=embedding_sum,
+    network=network,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from dp_core.backend import LossFunction, Optimizer, TrainState
 from dp_tf import distributed
 from dp_tf.autodiff import gradient, of_weights
 from dp_tf.graphs import Graph
+from dp_tf.kernels import portable
 
 Tensor = Any
 
@@ -21,6 +23,7 @@ class TensorflowTraining:
 
     def __init__(self, loss: LossFunction, state: TrainState, optimizer: Optimizer, compiled: bool):
         self._loss, self._optimizer, self._updates = loss, optimizer, state.updates
+        self._compiled = compiled
         zeros = {k: np.zeros_like(v) for k, v in state.params.items()}
         self._params, self._first, self._second = (
             {k: tf.Variable(np.array(v)) for k, v in values.items()}
@@ -39,7 +42,8 @@ class TensorflowTraining:
     def _gradients(self, batch: Any) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
         """Loss, metrics, and the gradients in the order of the parameters."""
         params = self._values()
-        with of_weights(), tf.GradientTape(watch_accessed_variables=False) as tape:
+        plain = portable() if self._compiled else nullcontext()  # XLA knows nothing but TensorFlow's own operations
+        with plain, of_weights(), tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(list(params.values()))
             value, metrics = self._loss(params, batch, gradient)
         return value, metrics, tape.gradient(value, list(params.values()), unconnected_gradients="zero")

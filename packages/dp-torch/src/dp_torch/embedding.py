@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dp_core.module import tree_map
 from dp_core.nn import Layer
+from dp_torch import kernels
 from dp_torch.autodiff import depth, is_last, unknown
 from dp_torch.network import Passed, backward, forward, parameters
 
@@ -175,6 +176,8 @@ def embedding_sum(matrix: Tensor, net: Any) -> Tensor | None:
     """``arrays.embedding_sum`` for networks that use tanh alone; None for others, and for third derivatives."""
     if depth() > 1 or any(layer.activation_function.lower() != "tanh" for layer in net.layers):
         return None
+    if kernels.available(matrix, net.layers):
+        return kernels.embedding_sum(matrix, net.layers)
     layers = net.layers
     if is_last():  # no gradients of weights
         layers = tree_map(torch.Tensor.detach, layers)

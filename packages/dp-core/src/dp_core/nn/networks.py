@@ -239,7 +239,7 @@ class FittingNet:
 
     def __call__(self, x: Array) -> Array:
         """The network applied to the last axis."""
-        return self.layers[-1](self.last_hidden(x))
+        return arrays.network(x, self.layers)
 
     def last_hidden(self, x: Array) -> Array:
         """The values before the output layer: (…, in_dim) -> (…, neuron[-1])."""

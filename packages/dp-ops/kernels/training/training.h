@@ -1,0 +1,72 @@
+// Sums over neighbours of an embedded number, as they are trained: values, their derivative by the input, and the
+// gradients of both by the weights. C interface; float and double; every function is thread-safe.
+//
+// A = Σ_k R_k ⊗ G(R_k0): R is (rows, slots, components), A (rows, components, width); slots with R = 0 are empty. G is a
+// stack of layers x -> past(x) + idt · tanh(x w + b) of one number. Results do not depend on the number of threads, to
+// the last bit.
+#pragma once
+
+#include <cstdint>
+
+#include "isa.h"
+
+extern "C" {
+
+/// A layer; b and idt may be null. past: 1 adds the input to the output, 2 adds [x, x], 0 nothing. linear: without tanh,
+/// in networks of rows alone.
+struct dp_layer {
+  int64_t n_in, n_out, past, linear;
+  const void *w, *b, *idt;            // (n_in, n_out), (n_out,), (n_out,)
+  void *grad_w, *grad_b, *grad_idt;  // for gradients: overwritten; as many as there are weights
+};
+
+/// An embedding sum: its sizes and network. float64: whether numbers are double.
+struct dp_embedding {
+  int64_t rows, slots, components;
+  const void* r;
+  int64_t layers;
+  const dp_layer* layer;
+  int64_t float64;
+};
+
+/// How many numbers `kept` has room for: what a network leaves for its derivatives.
+DP_EXPORT int64_t dp_embedding_kept(const dp_embedding* e);
+
+/// The sum a (rows, components, width). kept may be null: derivatives then evaluate the network again.
+DP_EXPORT void dp_embedding_sum(const dp_embedding* e, void* a, void* kept);
+
+/// The derivative by r (rows, slots, components) of Σ ga · A; 0 in empty slots.
+DP_EXPORT void dp_embedding_slope(const dp_embedding* e, const void* ga, const void* kept, void* gr);
+
+/// The derivative by ga, (rows, components, width), of Σ v · slope(ga), for v like r.
+DP_EXPORT void dp_embedding_transposed_slope(const dp_embedding* e, const void* v, const void* kept, void* of_ga);
+
+/// Gradients of the weights of Σ gu · A + Σ v · slope(ga). gu may be null, and ga and v together.
+DP_EXPORT void dp_embedding_gradients(const dp_embedding* e, const void* gu, const void* ga, const void* v,
+                                      const void* kept);
+
+/// A network of rows: x is (rows, n_in of the first layer), its value y (rows, n_out of the last).
+struct dp_network {
+  int64_t rows;
+  const void* x;
+  int64_t layers;
+  const dp_layer* layer;
+  int64_t float64;
+};
+
+/// How many numbers `kept` and `tangents` have room for.
+DP_EXPORT int64_t dp_network_kept(const dp_network* n);
+
+/// The value, and what its derivatives need.
+DP_EXPORT void dp_network_value(const dp_network* n, void* y, void* kept);
+
+/// The derivative by x of Σ gy · y.
+DP_EXPORT void dp_network_slope(const dp_network* n, const void* gy, const void* kept, void* gx);
+
+/// The derivative by gy of Σ v · slope(gy), for v like x: the derivative of the value along v.
+DP_EXPORT void dp_network_tangent(const dp_network* n, const void* v, const void* kept, void* of_gy, void* tangents);
+
+/// Gradients of the weights and of x, of Σ gu · y + Σ v · slope(gy). gu may be null, and gy, v and tangents together.
+DP_EXPORT void dp_network_gradients(const dp_network* n, const void* gu, const void* gy, const void* v, const void* kept,
+                                    const void* tangents, void* gx);
+}

@@ -1,0 +1,144 @@
+"""The training kernels as functions of TensorFlow tensors, with their derivatives. Nothing else imports TensorFlow.
+
+A layer has ``w``, ``b``, ``idt``, ``past`` and ``activation_function``, as those of dp-core have.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import tensorflow as tf
+
+from dp_ops import library
+
+Tensor = Any
+
+
+@cache
+def _operators() -> Any:
+    return tf.load_op_library(str(library("dp_tensorflow")))
+
+
+def unknown(x: Tensor) -> Tensor:
+    """NaN in the place of a gradient that is not available, so that nobody takes it for zero."""
+    return tf.fill(tf.shape(x), tf.constant(math.nan, x.dtype))
+
+
+def serves(layers: Sequence[Any]) -> bool:
+    """Whether the kernels know all activations of a network."""
+    return all(_linear(layer) or layer.activation_function.lower() == "tanh" for layer in layers)
+
+
+def _numbers(layer: Any) -> list[int]:
+    """What the operators are told of a layer."""
+    return [
+        *map(int, layer.w.shape),
+        layer.past,
+        int(_linear(layer)),
+        int(layer.b is not None),
+        int(layer.idt is not None),
+    ]
+
+
+def _linear(layer: Any) -> bool:
+    return layer.activation_function.lower() in ("none", "linear")
+
+
+def embedding_sum(layers: Sequence[Any], matrix: Tensor, *, keep: bool) -> Tensor:
+    """Σ_k R_k ⊗ G(R_k0), (n, K, d) -> (n, d, M): differentiable once by R, and then once by the weights.
+
+    keep: what the network leaves for its derivatives is kept rather than computed again.
+    """
+    operators, shape = _operators(), (None, matrix.shape[2], layers[-1].w.shape[1])
+    weights = [x for layer in layers for x in (layer.w, layer.b, layer.idt) if x is not None]
+    described = {"layers": [n for layer in layers for n in _numbers(layer)]}
+    directions: list[tuple[Tensor, Tensor]] = []  # of each slope that was differentiated: gradients of sum and slope
+    nothing = tf.zeros((0,), matrix.dtype)
+
+    @tf.custom_gradient
+    def evaluated(r: Tensor, *params: Tensor) -> Any:
+        """The sum, what is kept, and a token by which ``of_weights`` runs after the gradients of slopes."""
+
+        def of_weights(gu: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+            (ga, v), *others = directions or [(nothing, nothing)]
+            terms = [(gu, ga, v), *((nothing, *more) for more in others)]
+            directions.clear()
+            found = [
+                operators.dp_embedding_gradients(r=r, gu=u, ga=a, v=w, kept=kept, params=params, **described)
+                for u, a, w in terms
+            ]
+            return None, *(tf.ensure_shape(tf.add_n(g), p.shape) for *g, p in zip(*found, params, strict=True))
+
+        a, kept = operators.dp_embedding_sum(r=r, params=params, keep=int(keep), **described)
+        return (tf.ensure_shape(a, shape), kept, tf.zeros((), r.dtype)), of_weights
+
+    a, kept, token = evaluated(tf.stop_gradient(matrix), *weights)
+
+    @tf.custom_gradient
+    def slope(r: Tensor, ga: Tensor, token: Tensor) -> Any:
+        """The gradient of the sum by R, where ``ga`` (n, d, M) is that of the sum: (n, K, d)."""
+
+        def of_slope(v: Tensor) -> tuple[Tensor, ...]:
+            directions.append((ga, v))
+            of_ga = operators.dp_embedding_transposed_slope(r=r, v=v, kept=kept, params=weights, **described)
+            return unknown(r), tf.ensure_shape(of_ga, shape), tf.zeros_like(token)
+
+        out = operators.dp_embedding_slope(r=r, ga=ga, kept=kept, params=weights, **described)
+        return tf.ensure_shape(out, matrix.shape), of_slope
+
+    @tf.custom_gradient
+    def of_matrix(r: Tensor, a: Tensor, token: Tensor) -> Any:
+        """The sum as a function of R."""
+        return tf.identity(a), lambda ga: (slope(r, ga, token), ga, tf.zeros_like(token))
+
+    return of_matrix(matrix, a, token)
+
+
+def network(layers: Sequence[Any], given: Tensor, *, pulls: Callable[[], bool]) -> Tensor:
+    """A network of rows, (n, n_in) -> (n, n_out): differentiable once by its input, then by that and the weights.
+
+    pulls: whether backward passes being made are of the first derivative.
+    """
+    operators, n_out = _operators(), layers[-1].w.shape[1]
+    weights = [w for layer in layers for w in (layer.w, layer.b, layer.idt) if w is not None]
+    described = {"layers": [n for layer in layers for n in _numbers(layer)]}
+    directions: list[tuple[Tensor, Tensor, Tensor]] = []  # gradient of y, v, and what it leaves, of each slope
+    nothing = tf.zeros((0,), given.dtype)
+
+    @tf.custom_gradient
+    def slope(x: Tensor, gy: Tensor, token: Tensor) -> Any:
+        """The gradient by x, where ``gy`` (n, n_out) is that of the value: (n, n_in)."""
+
+        def of_slope(v: Tensor) -> tuple[Tensor | None, ...]:
+            of_gy, tangents = operators.dp_network_tangent(x=x, v=v, kept=kept, params=weights, **described)
+            directions.append((gy, v, tangents))
+            return None, tf.ensure_shape(of_gy, (None, n_out)), tf.zeros_like(token)
+
+        out = operators.dp_network_slope(x=x, gy=gy, kept=kept, params=weights, **described)
+        return tf.ensure_shape(out, x.shape), of_slope
+
+    @tf.custom_gradient
+    def evaluated(x: Tensor, *params: Tensor) -> Any:
+        """The value, what is kept, and a token by which ``of_value`` runs after the gradients of slopes."""
+
+        def of_value(gu: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+            if pulls():
+                return slope(given, gu, token), *(None for _ in params)
+            first, *others = directions or [(nothing, nothing, nothing)]
+            directions.clear()
+            found = []
+            for u, (gy, v, tangents) in ((gu, first), *((nothing, more) for more in others)):
+                of_x, of_params = operators.dp_network_gradients(
+                    x=x, gu=u, gy=gy, v=v, kept=kept, tangents=tangents, params=params, **described
+                )
+                found.append([of_x, *of_params])
+            return tuple(tf.ensure_shape(tf.add_n(g), p.shape) for *g, p in zip(*found, (x, *params), strict=True))
+
+        y, left = operators.dp_network_value(x=x, params=params, **described)
+        return (tf.ensure_shape(y, (None, n_out)), left, tf.zeros((), x.dtype)), of_value
+
+    y, kept, token = evaluated(given, *weights)
+    return y

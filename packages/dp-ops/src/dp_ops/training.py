@@ -1,0 +1,96 @@
+"""The training kernels by ctypes, on the memory of any library: they are given addresses of contiguous numbers.
+
+An address of 0 stands for an array that is not there. See ``kernels/training/training.h`` for what they compute.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from dp_ops import library
+
+
+class Layer(ctypes.Structure):
+    """One layer: sizes, addresses of its weights, and addresses for their gradients."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("n_in", "n_out", "past", "linear")),
+        *((name, ctypes.c_void_p) for name in ("w", "b", "idt", "grad_w", "grad_b", "grad_idt")),
+    )
+
+
+class _Embedding(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("rows", "slots", "components")),
+        ("r", ctypes.c_void_p),
+        ("layers", ctypes.c_int64),
+        ("layer", ctypes.POINTER(Layer)),
+        ("float64", ctypes.c_int64),
+    )
+
+
+class _Network(ctypes.Structure):
+    _fields_ = (
+        ("rows", ctypes.c_int64),
+        ("x", ctypes.c_void_p),
+        ("layers", ctypes.c_int64),
+        ("layer", ctypes.POINTER(Layer)),
+        ("float64", ctypes.c_int64),
+    )
+
+
+@cache
+def _functions() -> Any:
+    loaded = ctypes.CDLL(str(library("dp_kernels")))
+    addresses = {
+        "embedding_sum": 2, "embedding_slope": 3, "embedding_transposed_slope": 3, "embedding_gradients": 4,
+        "network_value": 2, "network_slope": 3, "network_tangent": 4, "network_gradients": 6,
+    }  # fmt: skip
+    for name, count in addresses.items():
+        function = getattr(loaded, f"dp_{name}")
+        function.restype, function.argtypes = None, (ctypes.c_void_p, *[ctypes.c_void_p] * count)
+    for name in ("embedding_kept", "network_kept"):
+        function = getattr(loaded, f"dp_{name}")
+        function.restype, function.argtypes = ctypes.c_int64, (ctypes.c_void_p,)
+    return loaded
+
+
+class _Problem:
+    """A problem in C, with its functions by name: the addresses in the order of the header."""
+
+    kind: str
+
+    def __init__(self, structure: ctypes.Structure, layers: Any):
+        self._structure, self._layers = structure, layers
+        self._address = ctypes.addressof(structure)
+
+    def kept(self) -> int:
+        """How many numbers ``kept`` has room for."""
+        return int(getattr(_functions(), f"dp_{self.kind}_kept")(self._address))
+
+    def run(self, name: str, *addresses: int) -> None:
+        """One of the functions ``dp_KIND_NAME``."""
+        getattr(_functions(), f"dp_{self.kind}_{name}")(self._address, *addresses)
+
+
+class Embedding(_Problem):
+    """An embedding sum of R, (rows, slots, components): ``sum``, ``slope``, ``transposed_slope``, ``gradients``."""
+
+    kind = "embedding"
+
+    def __init__(self, shape: Sequence[int], r: int, layers: Sequence[Layer], *, float64: bool):
+        array = (Layer * len(layers))(*layers)
+        super().__init__(_Embedding(*shape, r, len(layers), array, int(float64)), array)
+
+
+class Network(_Problem):
+    """A network of rows of x, (rows, n_in): ``value``, ``slope``, ``tangent``, ``gradients``."""
+
+    kind = "network"
+
+    def __init__(self, rows: int, x: int, layers: Sequence[Layer], *, float64: bool):
+        array = (Layer * len(layers))(*layers)
+        super().__init__(_Network(rows, x, len(layers), array, int(float64)), array)

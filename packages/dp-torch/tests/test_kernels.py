@@ -1,0 +1,61 @@
+"""Networks by the kernels of dp-ops against automatic differentiation."""
+
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+import dp_torch.backend  # noqa: F401  (makes dp-core know tensors)
+from dp_core.arrays import network
+from dp_core.module import leaves, tree_map
+from dp_core.nn import FittingNet
+from dp_torch import kernels
+from dp_torch.autodiff import gradient
+
+pytestmark = pytest.mark.skipif(find_spec("dp_ops") is None, reason="dp-ops is not installed")
+
+
+def made(precision="float64"):
+    net = FittingNet.init(6, 2, [5, 5, 10], precision=precision, seed=1, trainable=[True] * 4)
+    return tree_map(lambda x: torch.from_numpy(x).requires_grad_(), net)
+
+
+def computed(net, x, forces):
+    """Value, slope, and the gradients of x and the weights of a loss on both."""
+
+    def energy(x):
+        y = network(torch.sin(x), net.layers)
+        return (y**2).sum(), y
+
+    y, slope = gradient(energy, 1.1 * x)
+    loss = torch.cos(y).sum() + forces * (slope**3).sum()
+    return y, slope, *torch.autograd.grad(loss, [x, *leaves(net).values()], allow_unused=True)
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("forces", [0.0, 1.0])
+def test_network(forces, precision, monkeypatch):
+    net = made(precision)
+    x = torch.randn(7, 6, dtype=net.layers[0].w.dtype, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    assert kernels.available(x.detach(), net.layers)
+    found = computed(net, x, forces)
+    monkeypatch.setenv("DP_OPS", "0")
+    assert not kernels.available(x.detach(), net.layers)
+    rtol = 1e-11 if precision == "float64" else 1e-4
+    for a, b in zip(found, computed(net, x, forces), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=rtol * max(1.0, float(b.detach().abs().max())))
+
+
+def test_numerical_gradient():
+    net = made()
+    x = torch.randn(3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x, *_: network(x, net.layers), (x, *leaves(net).values()))
+
+
+def test_evaluation_without_graph():
+    net = made()
+    x = torch.randn(3, 6, dtype=torch.float64)
+    with torch.no_grad():
+        _, slope = gradient(lambda x: (network(x, net.layers).sum(), None), x)
+    assert not slope.requires_grad
+    assert torch.isfinite(slope).all()
