@@ -140,6 +140,10 @@ def _tell_speed(full: Predictor, quick: Predictor) -> None:
         f"Speed-up: {before / after:.2f} ({1e3 * before:.3g} ms before, {1e3 * after:.3g} ms now, for {ATOMS} atoms on "
         f"{quick.backend_name}, this machine, now)"
     )
+    if after > before:
+        log.info(
+            "Here the tables gain nothing; a kernel for them, as dp-ops has, does. See the manual page Compression."
+        )
 
 
 def _seconds(predictor: Predictor, sample: Any) -> float:
