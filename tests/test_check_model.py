@@ -65,7 +65,6 @@ FEW = [
     "dpa2_threebody",
     "dpa3_options",
     "zbl_dpa1",
-    "spin_se_e2_a",
     "dipole_sel",
 ]
 

@@ -164,6 +164,8 @@ def test_tools_for_a_model_with_spins(spins, caplog):
     assert np.loadtxt("devi.out").shape == (3, 8)
     assert main(["eval-desc", "-m", model, "-s", "data", "-o", "desc"]) == 0
     assert np.load("desc/data.npy").shape[:2] == (3, 12)
+    assert main(["plot", "-m", model, "-s", "data", "-o", "parity.svg"]) == 0
+    assert Path("parity.svg").stat().st_size > 10_000
     caplog.clear()
     assert main(["show", model, "type-map", "descriptor", "observed-type"]) == 0
     assert "The type_map is ['Ni', 'O']" in caplog.text

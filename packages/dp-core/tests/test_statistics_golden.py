@@ -241,3 +241,14 @@ def test_types_observed_given_by_the_user_stay():
     model = replace(model, script={"info": {"observed_type": ["O"], "note": "x"}})
     new, _ = compute_statistics(model, sample_frames(systems, 5, 10))
     assert new.script["info"] == {"observed_type": ["O"], "note": "x"}
+
+
+def test_a_bias_fitted_to_other_labels_is_fitted_again(tmp_path):
+    model, systems = load("dos")
+    file = StatFile(tmp_path / "stat", model.type_map)
+    sample = sample_frames(systems, 5, 10)
+    for labels, name in ((["atom_dos"], "dos"), (["dos"], "dos_global"), (["dos"], "dos_global")):
+        new, rmse = compute_statistics(model, sample, labels=labels, stat_file=file)
+        stored = np.load(STATS / f"stat_{name}.npz")["@variables.out_bias"]
+        np.testing.assert_allclose(new.out_bias, stored, rtol=0, atol=1e-9 * np.abs(stored).max())
+    assert rmse is None  # the last one came from the file

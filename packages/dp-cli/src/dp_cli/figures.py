@@ -23,6 +23,8 @@ METRICS = {
     "rmse": "root of the loss",
     "rmse_e": "energy RMSE (eV/atom)",
     "rmse_f": "force RMSE (eV/Å)",
+    "rmse_fr": "force RMSE (eV/Å)",
+    "rmse_fm": "magnetic force RMSE (eV/μB)",
     "rmse_v": "virial RMSE (eV/atom)",
     "rmse_ae": "atomic energy RMSE (eV)",
     "rmse_pf": "weighted force RMSE (eV/Å)",
@@ -30,6 +32,8 @@ METRICS = {
     "rmse_h": "Hessian RMSE (eV/Å²)",
     "mae_e": "energy MAE (eV/atom)",
     "mae_f": "force MAE (eV/Å)",
+    "mae_fr": "force MAE (eV/Å)",
+    "mae_fm": "magnetic force MAE (eV/μB)",
     "mae_v": "virial MAE (eV/atom)",
 }
 
@@ -37,6 +41,8 @@ METRICS = {
 DETAILS = {
     "e_peratom": "energy (eV/atom)",
     "f": "force (eV/Å)",
+    "fr": "force (eV/Å)",
+    "fm": "magnetic force (eV/μB)",
     "v_peratom": "virial (eV/atom)",
 }
 

@@ -110,6 +110,9 @@ def _pairs(frame: Frame, predicted: Predicted, output: OutputDef) -> Iterator[tu
     if "energy" in frame.found:
         yield "e_peratom", labels["energy"] / frame.natoms, predicted.total / frame.natoms
     if "force" in frame.found:
-        yield "f", labels["force"][real], predicted.force[real]
+        yield "f" if predicted.magnetic is None else "fr", labels["force"][real], predicted.force[real]
+    if predicted.magnetic is not None and "force_mag" in frame.found:
+        spinning = predicted.spinning
+        yield "fm", labels["force_mag"][spinning], predicted.magnetic[spinning]
     if "virial" in frame.found and frame.box is not None:
         yield "v_peratom", labels["virial"] / frame.natoms, predicted.virial / frame.natoms
