@@ -60,7 +60,7 @@ class StandardSettings(ModelSettings):
 
     @pydantic.model_validator(mode="after")
     def _alone(self) -> Self:
-        for name in ("use_srtab", "hessian_mode"):
+        for name in ("use_srtab", "hessian_mode", "modifier"):
             if self.spin is not None and getattr(self, name):
                 raise wrong("spin", f"does not go with {name}; leave one of them out")
         return self
