@@ -76,6 +76,10 @@ def section(**more):
     ("change", "told"),
     [
         ({"hessian_mode": True}, "does not go with hessian_mode"),
+        (
+            {"modifier": {"type": "dipole_charge", "model_name": "d.dp", "model_charge_map": [-8], "sys_charge_map": [6]}},
+            "does not go with modifier",
+        ),
         ({"spin": {"use_spin": [True, False]}}, "virtual_scale"),
         ({"spin": {"use_spin": [True, False], "virtual_scale": 0.0}}, "must be positive"),
         ({"spin": {"use_spin": [True, False], "virtual_scale": 0.1, "virtual_len": [0.3]}}, "virtual atoms are in"),
