@@ -25,7 +25,7 @@ TableBuilder::TableBuilder(const Engine& engine, const Frame& frame, const Searc
       record_(engine.record()),
       frame_(frame),
       search_(search),
-      ntypes_(static_cast<int>(record_.type_map.size())) {
+      ntypes_(table_types(record_)) {
   const int64_t total = std::accumulate(record_.sel.begin(), record_.sel.end(), int64_t{0});
   limit_total_ = record_.types_alone ? kNoLimit : total;
   limits_ = record_.by_type ? record_.sel : std::vector<int64_t>(record_.blocks, total);

@@ -17,7 +17,13 @@ HERE = Path(__file__).parent
 GOLDEN = HERE.parents[2] / "tests" / "golden"
 HEADER = HERE.parent / "include" / "deepmd" / "c_api.h"
 
-_PLAIN = {"void": None, "int": ctypes.c_int, "double": ctypes.c_double, "bool": ctypes.c_bool, "int64_t": ctypes.c_int64}
+_PLAIN = {
+    "void": None,
+    "int": ctypes.c_int,
+    "double": ctypes.c_double,
+    "bool": ctypes.c_bool,
+    "int64_t": ctypes.c_int64,
+}
 
 
 def declared() -> dict[str, tuple[str, list[str]]]:

@@ -21,11 +21,36 @@ from capi import GOLDEN, Pot, address, declared, library, neighbor_list, text
 NAMES = (Path(__file__).parent / "names.txt").read_text().split()
 
 #: Models of every kind of table: blocks by type, one block, shells, messages, parameters, few neighbours.
-CASES = """se_e2_a_oneside se_e2_a_oneside.nopbc se_e2_a_oneside.isolated dpa1_attn2_concat hybrid_sea_dpa1
-hybrid_dpa1_dpa1 dpa2_small dpa3_small.nopbc dpa3_charge_spin ener_fparam_aparam ener_default_fparam zbl_dpa1 se_e3
-pair_exclude_sea sel_overflow_sea sel_overflow_dpa1 type_map_reorder linear_mean atom_exclude""".split()
+CASES = [
+    "se_e2_a_oneside",
+    "se_e2_a_oneside.nopbc",
+    "se_e2_a_oneside.isolated",
+    "dpa1_attn2_concat",
+    "hybrid_sea_dpa1",
+    "hybrid_dpa1_dpa1",
+    "dpa2_small",
+    "dpa3_small.nopbc",
+    "dpa3_charge_spin",
+    "ener_fparam_aparam",
+    "ener_default_fparam",
+    "zbl_dpa1",
+    "se_e3",
+    "pair_exclude_sea",
+    "sel_overflow_sea",
+    "sel_overflow_dpa1",
+    "type_map_reorder",
+    "linear_mean",
+    "atom_exclude",
+]
 #: Cases whose frames are evaluated with neighbour lists as well.
-LISTED = "se_e2_a_oneside dpa1_attn2_concat.nopbc dpa2_small dpa3_small hybrid_dpa1_dpa1 sel_overflow_sea".split()
+LISTED = [
+    "se_e2_a_oneside",
+    "dpa1_attn2_concat.nopbc",
+    "dpa2_small",
+    "dpa3_small",
+    "hybrid_dpa1_dpa1",
+    "sel_overflow_sea",
+]
 PASSING_MESSAGES = ("dpa2", "dpa3")  # where virials of single atoms are a convention
 
 
@@ -321,9 +346,48 @@ def test_tensors(name: str) -> None:
     lib.DP_DeleteDeepTensor(dt)
 
 
+@pytest.mark.parametrize("name", ["spin_se_e2_a", "spin_se_e2_a.nopbc", "spin_dpa1"])
+def test_spins(name: str) -> None:
+    lib, case = library(), case_of(name)
+    pot = lib.DP_NewDeepSpin(str(GOLDEN / f"{name.split('.')[0]}.dp").encode())
+    assert text(lib.DP_DeepSpinCheckOK(pot)) == ""
+    assert 0 < lib.DP_DeepSpinGetNumbTypesSpin(pot) <= lib.DP_DeepSpinGetNumbTypes(pot)
+    n, frames = len(case["atype"]), len(case["energy"])
+    x, spin = (np.ascontiguousarray(case[k].reshape(frames, n, 3)) for k in ("coord", "spin"))
+    types = case["atype"].astype(np.int32)
+    box = np.ascontiguousarray(case["box"].reshape(frames, 3, 3)) if "box" in case else None
+    sizes = {"energy": 1, "force": 3 * n, "force_mag": 3 * n, "virial": 9, "atom_energy": n, "atom_virial": 9 * n}
+    found = {k: np.zeros((frames, size)) for k, size in sizes.items()}
+    arrays = [address(a) for a in (x, spin, types, box)]
+    out = [address(a) for a in found.values()]
+    lib.DP_DeepSpinCompute2(pot, frames, n, *arrays, None, None, *out)
+    assert text(lib.DP_DeepSpinCheckOK(pot)) == ""
+    check(found, case, 1e-9)
+    lib.DP_DeepSpinCompute2(pot, frames, n, arrays[0], None, *arrays[2:], None, None, *out)
+    assert "needs the spins" in text(lib.DP_DeepSpinCheckOK(pot))
+
+    cell = None if box is None else box[0]
+    nlist = neighbor_list(x[0], cell, types, lib.DP_DeepSpinGetCutoff(pot) + 1.0)
+    spins, total = spin[0][nlist.owner], len(nlist.coord)
+    listed = {k: np.zeros(1 if k == "energy" else 9 if k == "virial" else (total, sizes[k] // n)) for k in sizes}
+    for ago in (0, 1):
+        arrays = [address(a) for a in (nlist.coord, spins, nlist.types, box)]
+        out = [address(a) for a in listed.values()]
+        lib.DP_DeepSpinComputeNList2(pot, 1, total, *arrays, nlist.nghost, nlist.pointer, ago, None, None, *out)
+        assert text(lib.DP_DeepSpinCheckOK(pot)) == ""
+        folded = {"energy": listed["energy"], "virial": listed["virial"], "atom_energy": listed["atom_energy"][:n]}
+        for key in ("force", "force_mag", "atom_virial"):
+            folded[key] = np.zeros((n, listed[key].shape[1]))
+            np.add.at(folded[key], nlist.owner, listed[key])
+        check(folded, {k: v[0] for k, v in case.items() if k in sizes}, 1e-9)
+    lib.DP_DeleteNlist(nlist.pointer)
+    lib.DP_DeleteDeepSpin(pot)
+
+
 def test_objects_of_the_wrong_kind(open_pot: Callable[..., Pot]) -> None:
     lib = library()
     assert "open it as a DeepTensor" in open_pot(GOLDEN / "dipole.dp").message
+    assert "open it as a DeepSpin" in open_pot(GOLDEN / "spin_dpa1.dp").message
     for new, delete, ask, name, expected in (
         ("DP_NewDeepTensor", "DP_DeleteDeepTensor", "DP_DeepTensorCheckOK", "se_e3", "open it as a DeepPot"),
         ("DP_NewDeepSpin", "DP_DeleteDeepSpin", "DP_DeepSpinCheckOK", "se_e3", "without spins"),
@@ -346,7 +410,15 @@ def test_selection_of_atoms_by_type() -> None:
     types, chosen = np.array([0, 2, 1, 2, 0, 1], np.int32), np.array([0, 1], np.int32)
     forward, backward, counts = np.zeros(6, np.int32), np.zeros(6, np.int32), np.zeros(2, np.int32)
     lib.DP_SelectByType(
-        6, address(types), 2, 2, address(chosen), address(forward), address(counts), address(backward), address(counts[1:])
+        6,
+        address(types),
+        2,
+        2,
+        address(chosen),
+        address(forward),
+        address(counts),
+        address(backward),
+        address(counts[1:]),
     )
     assert forward.tolist() == [0, -1, 1, -1, 2, 3]
     assert backward[:4].tolist() == [0, 2, 4, 5]

@@ -41,7 +41,9 @@ def spec_of(name: str) -> NeighborSpec:
     return NeighborSpec(RCUT, ntypes=3, **SPECS[name])
 
 
-def write_model(path: Path, spec: NeighborSpec, *, rows: int = 1000, rounding: int = 1, tables: Path | str = "-") -> Path:
+def write_model(
+    path: Path, spec: NeighborSpec, *, rows: int = 1000, rounding: int = 1, tables: Path | str = "-"
+) -> Path:
     """What programs/pair_engine.cpp reads."""
     shells = [x for shell in spec.shells for x in shell]
     pairs = [x for pair in sorted(spec.exclude) for x in pair]
