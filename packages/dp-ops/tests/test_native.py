@@ -27,7 +27,7 @@ KNOWN = [
     "dpa1_attn0_oneside_exclude", "dpa1_strip_oneside", "dprc", "ener_atom_ener", "ener_default_fparam",
     "ener_fparam_aparam", "float32", "hybrid_sea_dpa1", "hybrid_sea_ser", "mixed_float32_float64", "pair_exclude_sea",
     "se_e2_a_davg_zero", "se_e2_a_exclude", "se_e2_a_exclude_davg_zero", "se_e2_a_exclude_twoside", "se_e2_a_oneside",
-    "se_e2_a_twoside", "se_e2_r", "se_e2_r_exclude", "se_e2_r_twoside", "sel_overflow_sea",
+    "se_e2_a_twoside", "se_e2_r", "se_e2_r_exclude", "se_e2_r_twoside", "se_e3", "se_e3_resnet", "sel_overflow_sea",
 ]  # fmt: skip
 COMPRESSED = ["compress_sea", "compress_dpa1_strip"]
 UNKNOWN = {
@@ -145,7 +145,7 @@ def test_record(calls: ctypes.CDLL, name: str) -> None:
     assert Native(calls, GOLDEN / f"{name}.dp").record == wanted
 
 
-@pytest.mark.parametrize("name", ["se_e2_a_oneside", "dpa1_strip_oneside", "se_e2_r", "act_relu_linear"])
+@pytest.mark.parametrize("name", ["se_e2_a_oneside", "dpa1_strip_oneside", "se_e2_r", "se_e3", "act_relu_linear"])
 def test_any_distance(calls: ctypes.CDLL, name: str) -> None:
     """Atoms closer than any in nature, and alone, give what dp-core gives."""
     model = load_model(GOLDEN / f"{name}.dp")
