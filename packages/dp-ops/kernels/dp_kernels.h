@@ -8,7 +8,8 @@
 extern "C" {
 #endif
 
-/* The instruction set that is used on this processor: "v2", "v3", "v4" (of x86-64) or "base". */
+/* The instruction set that is used: the best of this processor, or of those up to DP_KERNELS_ISA in the environment: "v2",
+ * "v3" or "v4" of x86-64; on other processors "base". */
 const char* dp_kernels_isa(void);
 
 /* How many threads a call uses. */

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,16 @@ def test_stored_numbers(calls: ctypes.CDLL, name: str, suffix: str) -> None:
 def test_compressed(calls: ctypes.CDLL, name: str, suffix: str) -> None:
     native = Native(calls, GOLDEN / f"{name}.dp")
     check(native, load_model(GOLDEN / f"{name}_twin.dp"), np.load(GOLDEN / f"{name}{suffix}.npz"), 1e-9)
+
+
+@pytest.mark.parametrize("isa", ["v2", "v3", "v4"])
+def test_instruction_sets(isa: str) -> None:
+    """The stored numbers again with the functions for other processors."""
+    names = "se_e2_a_oneside or dpa1_strip_oneside or se_e3 or float32 or act_relu_linear"
+    chosen = f"test_stored_numbers and not nopbc and ({names})"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, str(Path(__file__))]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"DP_KERNELS_ISA": isa}, cwd=HERE)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("name", KNOWN)
