@@ -39,7 +39,8 @@ class Descriptor {
         smooth_(from.smooth != 0),
         function_of_(from.function_of, from.function_of + ntypes_ * (ntypes_ + 1)) {
     Environment& e = environment_;
-    e = {from.rcut, from.rcut_smth, from.protection, ntypes_, columns_, {}, {}, {}, from.by_type != 0, from.cut != 0, {}};
+    e.rcut = from.rcut, e.rcut_smth = from.rcut_smth, e.protection = from.protection;
+    e.ntypes = ntypes_, e.columns = columns_, e.by_type = from.by_type != 0, e.cut = from.cut != 0;
     e.davg.assign(from.davg, from.davg + ntypes_ * columns_);
     e.dstd.assign(from.dstd, from.dstd + ntypes_ * columns_);
     e.sel.assign(from.sel, from.sel + (from.by_type ? ntypes_ : 1));
@@ -82,7 +83,8 @@ class Descriptor {
       for (int64_t m = 0; m < width_; ++m) out[m] = state[m] * factor;
       return;
     }
-    for (int64_t k = 0; k < state_size(); k += kLanes<T>) store<T>(state + k, load(state + k) * T(1.0 / double(slots_)));
+    const T part = T(1.0 / double(slots_));
+    for (int64_t k = 0; k < state_size(); k += kLanes<T>) store<T>(state + k, load(state + k) * part);
     for (int64_t n = 0; n < axis_; ++n)
       for (int64_t m = 0; m < stride_; m += kLanes<T>) {
         Vec<T> sum{};
@@ -154,7 +156,8 @@ class Descriptor {
         high[f] = std::max(high[f], (1 / (0.6 + from.protection) - mean) / deviation);
       }
     for (int64_t f = 0; f < from.functions; ++f)
-      functions_.push_back(std::make_unique<Function<T>>(from.function[f], width_, low[size_t(f)], high[size_t(f)], shared));
+      functions_.push_back(
+          std::make_unique<Function<T>>(from.function[f], width_, low[size_t(f)], high[size_t(f)], shared));
   }
 
   const Function<T>& function(int64_t center, int64_t type) const {

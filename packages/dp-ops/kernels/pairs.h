@@ -34,9 +34,11 @@ void find_pairs(const Function<T>& f, const Neighbors<T>& n, const typename Neig
       T t;
       memory.pairs.push_back({f.interval(e, t), j, k, e, scale * T(same && j != k ? 2 : 1)});
     }
-  std::sort(memory.pairs.begin(), memory.pairs.end(), [](const auto& x, const auto& y) { return x.interval < y.interval; });
+  std::sort(memory.pairs.begin(), memory.pairs.end(),
+            [](const auto& x, const auto& y) { return x.interval < y.interval; });
   const int64_t count = static_cast<int64_t>(memory.pairs.size()), room = padded<T>(count);
-  for (Buffer<T>* buffer : {&memory.e, &memory.factor, &memory.by_factor, &memory.by_number, &embedding.t, &embedding.scale})
+  for (Buffer<T>* buffer :
+       {&memory.e, &memory.factor, &memory.by_factor, &memory.by_number, &embedding.t, &embedding.scale})
     buffer->resize(room);
   for (int64_t i = 0; i < count; ++i) {
     memory.e[i] = memory.pairs[size_t(i)].e;
