@@ -24,7 +24,8 @@ struct Model {
 
 /// Whether a part of the model computes in single precision, or has numbers of it.
 bool has_single(const Document& document, const Json& node) {
-  if (node.is_array()) return std::any_of(node.begin(), node.end(), [&](const Json& x) { return has_single(document, x); });
+  auto single = [&](const Json& x) { return has_single(document, x); };
+  if (node.is_array()) return std::any_of(node.begin(), node.end(), single);
   if (!node.is_object()) return false;
   for (const auto& [key, value] : node.items()) {
     if (key == "precision" && value.is_string() && canonical(node) == "float32") return true;
@@ -33,7 +34,9 @@ bool has_single(const Document& document, const Json& node) {
   return false;
 }
 
-std::vector<int64_t> integers(const Json& list) { return list.is_null() ? std::vector<int64_t>{} : list.get<std::vector<int64_t>>(); }
+std::vector<int64_t> integers(const Json& list) {
+  return list.is_null() ? std::vector<int64_t>{} : list.get<std::vector<int64_t>>();
+}
 
 std::vector<double> numbers(const Document& document, const Json& part, const char* name, size_t count) {
   const Array* array = variable(document, part, name);
@@ -52,8 +55,10 @@ void read_fitting(const Document& document, const Json& fitting, const Json& mod
   if (!fitting.value("use_aparam_as_mask", false)) s.numb_aparam = fitting.value("numb_aparam", int64_t(0));
   made.record.numb_aparam = s.numb_aparam;
   for (const auto& [name, to, count] :
-       {std::tuple{"fparam_avg", &s.fparam_avg, s.numb_fparam}, std::tuple{"fparam_inv_std", &s.fparam_inv_std, s.numb_fparam},
-        std::tuple{"aparam_avg", &s.aparam_avg, s.numb_aparam}, std::tuple{"aparam_inv_std", &s.aparam_inv_std, s.numb_aparam}})
+       {std::tuple{"fparam_avg", &s.fparam_avg, s.numb_fparam},
+        std::tuple{"fparam_inv_std", &s.fparam_inv_std, s.numb_fparam},
+        std::tuple{"aparam_avg", &s.aparam_avg, s.numb_aparam},
+        std::tuple{"aparam_inv_std", &s.aparam_inv_std, s.numb_aparam}})
     *to = storage.keep(count ? numbers(document, fitting, name, size_t(count)) : std::vector<double>{});
   const Array* cases = variable(document, fitting, "case_embd");
   s.dim_case = cases ? static_cast<int64_t>(cases->values.size()) : 0;
@@ -78,11 +83,14 @@ void read_fitting(const Document& document, const Json& fitting, const Json& mod
   if (energies.is_array() && std::any_of(energies.begin(), energies.end(), [](const Json& e) { return !e.is_null(); }))
     for (size_t t = 0; t < ntypes; ++t) vacuum[t] = mixed || t >= energies.size() || !energies[t].is_null();
   s.vacuum = vacuum.data();
-  const auto own = numbers(document, fitting, "bias_atom_e", ntypes), out = numbers(document, model, "out_bias", ntypes);
-  const auto left_out = integers(fitting.value("exclude_types", Json())), masked = integers(model.value("atom_exclude_types", Json()));
+  const auto own = numbers(document, fitting, "bias_atom_e", ntypes);
+  const auto out = numbers(document, model, "out_bias", ntypes);
+  const auto left_out = integers(fitting.value("exclude_types", Json()));
+  const auto masked = integers(model.value("atom_exclude_types", Json()));
   std::vector<double> factor, constant;
   for (size_t t = 0; t < ntypes; ++t) {
-    const bool mask = std::count(masked.begin(), masked.end(), int64_t(t)), skip = std::count(left_out.begin(), left_out.end(), int64_t(t));
+    const bool mask = std::count(masked.begin(), masked.end(), int64_t(t));
+    const bool skip = std::count(left_out.begin(), left_out.end(), int64_t(t));
     made.masked.push_back(mask);
     factor.push_back(mask || skip ? 0.0 : 1.0);
     constant.push_back(mask ? 0.0 : out[t] + (skip ? 0.0 : own[t]));
@@ -106,7 +114,8 @@ void fill_record(const std::vector<Described>& descriptors, const Json& model, R
   for (const Json& pair : model.value("pair_exclude_types", Json::array()))
     record.exclude_pairs.emplace_back(pair.at(0).get<int>(), pair.at(1).get<int>());
   std::sort(record.exclude_pairs.begin(), record.exclude_pairs.end());
-  record.exclude_pairs.erase(std::unique(record.exclude_pairs.begin(), record.exclude_pairs.end()), record.exclude_pairs.end());
+  record.exclude_pairs.erase(std::unique(record.exclude_pairs.begin(), record.exclude_pairs.end()),
+                             record.exclude_pairs.end());
   record.inputs = {"vectors", "index", "types", "neighbor_types", "frame", "fparam", "aparam"};
   for (const char* kind : {"rows_", "slots_"})
     for (int64_t k = 0; k < record.blocks; ++k) record.inputs.push_back(kind + std::to_string(k));

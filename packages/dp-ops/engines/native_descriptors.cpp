@@ -25,7 +25,8 @@ const double* without_slots(const Array* array, int64_t ntypes, int64_t slots, i
 /// What all descriptors have.
 Described common(const Document& document, const Json& d, int64_t ntypes, int64_t columns, Storage& storage) {
   Described made;
-  for (const Json& n : d.at("sel").is_array() ? d.at("sel") : Json::array({d.at("sel")})) made.sel.push_back(n.get<int64_t>());
+  const Json& sel = d.at("sel");
+  made.sel = sel.is_array() ? sel.get<std::vector<int64_t>>() : std::vector<int64_t>{sel.get<int64_t>()};
   int64_t slots = 0;
   for (int64_t n : made.sel) slots += n;
   dp_descriptor& s = made.settings;
@@ -96,7 +97,8 @@ Described by_type(const Document& document, const Json& d, int64_t ntypes, Stora
     functions.push_back(function_of(layers, storage));
   }
   const bool one_side = !pairs && d.value("type_one_side", true);
-  if (static_cast<int64_t>(functions.size()) != (one_side ? ntypes : ntypes * ntypes)) throw Error("networks are missing");
+  if (static_cast<int64_t>(functions.size()) != (one_side ? ntypes : ntypes * ntypes))
+    throw Error("networks are missing");
   if (!pairs) add_tables(document, d, functions, s.width);
   auto& which = storage.indices.emplace_back();
   for (int64_t i = 0; i < ntypes; ++i)
@@ -105,6 +107,8 @@ Described by_type(const Document& document, const Json& d, int64_t ntypes, Stora
       which.push_back(static_cast<int32_t>(one_side ? t : i + ntypes * t));
     }
   s.functions = static_cast<int64_t>(functions.size()), s.function = functions.data(), s.function_of = which.data();
+  for (int64_t k = 0; pairs && k < 4 * ntypes; ++k)
+    if (k % 4 && s.davg[k] != 0) unknown("a mean direction of neighbours");
   s.axis = type == "se_e2_a" ? d.value("axis_neuron", int64_t(8)) : 0;
   made.width = radial || pairs ? s.width : s.width * s.axis;
   return made;
@@ -115,7 +119,8 @@ void add_concatenated(const std::vector<dp_layer>& layers, const std::vector<dou
                       int64_t ntypes, Storage& storage, std::vector<dp_function>& functions,
                       std::vector<int32_t>& which) {
   const dp_layer& first = layers[0];
-  if (first.n_in != 1 + (one_side ? 1 : 2) * dim) throw Error("the network of the descriptor has another number of inputs");
+  if (first.n_in != 1 + (one_side ? 1 : 2) * dim)
+    throw Error("the network of the descriptor has another number of inputs");
   const auto& rest = storage.layers.emplace_back(layers.begin() + 1, layers.end());
   std::vector<double> slope(size_t(first.n_out), 0.0);
   for (int s = 0; s < first.skip; ++s) slope[size_t(s * first.n_in)] = 1;
@@ -158,7 +163,8 @@ Described mixed(const Document& document, const Json& d, int64_t ntypes, Storage
   s.smooth = stripped && d.value("smooth_type_embedding", true);
   int64_t dim = 0;
   const auto types = read_type_vectors(document, d.at("type_embedding"), dim);
-  if (static_cast<int64_t>(types.size()) != (ntypes + 1) * dim) throw Error("the type embedding has another number of types");
+  if (static_cast<int64_t>(types.size()) != (ntypes + 1) * dim)
+    throw Error("the type embedding has another number of types");
   const auto layers = read_layers(document, d.at("embeddings").at("networks").at(0), storage);
   s.width = layers.back().n_out;
   auto& functions = storage.functions.emplace_back();
@@ -208,7 +214,7 @@ std::vector<Described> read_descriptors(const Document& document, const Json& d,
       rcut = std::max(rcut, all.back().settings.rcut);
     }
     for (Described& child : all) child.settings.cut = child.by_type && child.settings.rcut < rcut && !child.excludes;
-  } else if (type == "se_e2_a" || type == "se_r") {
+  } else if (type == "se_e2_a" || type == "se_r" || type == "se_e3") {
     all.push_back(by_type(document, d, ntypes, storage));
   } else if (type == "dpa1" || type == "se_atten_v2") {
     all.push_back(mixed(document, d, ntypes, storage));

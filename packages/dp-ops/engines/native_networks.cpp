@@ -37,8 +37,9 @@ int32_t activation(const Json& layer, double& threshold) {
   std::string name = given == layer.end() || given->is_null() ? "none" : given->get<std::string>();
   for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   const std::map<std::string, int32_t> known = {
-      {"tanh", DP_TANH},       {"relu", DP_RELU},   {"relu6", DP_RELU6},   {"softplus", DP_SOFTPLUS}, {"linear", DP_LINEAR},
-      {"sigmoid", DP_SIGMOID}, {"gelu", DP_GELU},   {"gelu_tf", DP_GELU},  {"silu", DP_SILU},         {"none", DP_LINEAR}};
+      {"tanh", DP_TANH},       {"relu", DP_RELU},   {"relu6", DP_RELU6},   {"softplus", DP_SOFTPLUS},
+      {"sigmoid", DP_SIGMOID}, {"gelu", DP_GELU},   {"gelu_tf", DP_GELU},  {"silu", DP_SILU},
+      {"linear", DP_LINEAR},   {"none", DP_LINEAR}};
   if (const auto found = known.find(name); found != known.end()) return found->second;
   const size_t colon = name.find(':');
   const std::string base = name.substr(0, colon);
@@ -85,7 +86,8 @@ dp_layer read_layer(const Document& document, const Json& layer, Storage& storag
   for (const auto& [name, to] : {std::pair{"b", &made.b}, std::pair{"idt", &made.idt}}) {
     const Array* values = variable(document, layer, name);
     if (!values) continue;
-    if (static_cast<int64_t>(values->values.size()) != made.n_out) throw Error("a layer of the model has another width");
+    if (static_cast<int64_t>(values->values.size()) != made.n_out)
+      throw Error("a layer of the model has another width");
     *to = storage.keep(values->values);
   }
   made.activation = activation(layer, made.threshold);
@@ -107,7 +109,8 @@ std::vector<dp_layer> read_layers(const Document& document, const Json& network,
 
 std::vector<double> evaluate(const std::vector<dp_layer>& layers, std::vector<double> x) {
   for (const dp_layer& layer : layers) {
-    if (static_cast<int64_t>(x.size()) != layer.n_in) throw Error("a network of the model has another number of inputs");
+    if (static_cast<int64_t>(x.size()) != layer.n_in)
+      throw Error("a network of the model has another number of inputs");
     std::vector<double> y(static_cast<size_t>(layer.n_out));
     for (int64_t j = 0; j < layer.n_out; ++j) {
       double sum = layer.b ? layer.b[j] : 0;
@@ -154,7 +157,9 @@ std::vector<double> electrons(const std::string& element) {
       {"Gd", "4f7 5d1"},  {"Pt", "5d9 6s1"},  {"Au", "5d10 6s1"}, {"Ac", "5f0 6d1"},  {"Th", "5f0 6d2"},
       {"Pa", "5f2 6d1"},  {"U", "5f3 6d1"},   {"Np", "5f4 6d1"},  {"Cm", "5f7 6d1"},  {"Ds", "6d9 7s1"},
       {"Rg", "6d10 7s1"}};
-  auto boxes = [](const std::string& orbital) { return orbital[1] == 's' ? 1 : orbital[1] == 'p' ? 3 : orbital[1] == 'd' ? 5 : 7; };
+  auto boxes = [](const std::string& orbital) {
+    return orbital[1] == 's' ? 1 : orbital[1] == 'p' ? 3 : orbital[1] == 'd' ? 5 : 7;
+  };
   int left = 0, number = 0;
   std::istringstream elements(kElements);
   for (std::string name; elements >> name;) {

@@ -124,7 +124,8 @@ void add_embedded(const Function<T>& f, const T* const (&factor)[columns], Embed
 
 /// q[c][j] = Σ_m derivative[c][m] P_j[m] of one piece.
 template <class T, int columns>
-inline void contract(const Coefficients<T>& p, int64_t width, const T* derivative, int64_t stride, T (&q)[columns][kTerms]) {
+inline void contract(const Coefficients<T>& p, int64_t width, const T* derivative, int64_t stride,
+                     T (&q)[columns][kTerms]) {
   using Terms = typename TermsOf<T>::Vector;
   if (p.transposed) {
     Terms even[columns] = {}, odd[columns] = {};

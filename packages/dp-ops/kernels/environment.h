@@ -23,8 +23,8 @@ struct Neighbors {
   int64_t count = 0, room = 0;
 
   // d: vectors, R: normalised rows, the switch w and its slope, 1/(r + p), 1/r; derivatives by R, by w and by d
-  enum Field { kX, kY, kZ, kR0, kR1, kR2, kR3, kSwitch, kSwitchSlope, kInverse, kOverR, kBy0, kBy1, kBy2, kBy3, kBySwitch,
-               kByNumber, kExtra0, kExtra1, kExtra2, kExtra3, kBySum0, kBySum1, kBySum2, kBySum3, kFields };
+  enum Field { kX, kY, kZ, kR0, kR1, kR2, kR3, kSwitch, kSwitchSlope, kInverse, kOverR, kBy0, kBy1, kBy2, kBy3,
+               kBySwitch, kByNumber, kExtra0, kExtra1, kExtra2, kExtra3, kBySum0, kBySum1, kBySum2, kBySum3, kFields };
 
   T* operator[](int field) { return data.data() + field * room; }
   const T* operator[](int field) const { return data.data() + field * room; }

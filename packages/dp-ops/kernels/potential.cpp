@@ -83,7 +83,8 @@ class PotentialOf final : public dp::Potential {
     const int64_t* types = table.neighbor_types + i * table.slots;
     int64_t lowest = 0;
     for (int64_t k = 0; k < table.slots; ++k) lowest = std::min(lowest, types[k]);
-    return {table.types[i], lowest < -1 ? -2 - lowest : ntypes, table.slots, table.vectors + i * table.slots * 3, types};
+    const int64_t first = lowest < -1 ? -2 - lowest : ntypes;
+    return {table.types[i], first, table.slots, table.vectors + i * table.slots * 3, types};
   }
 
   void evaluate_block(const Network<T>& network, const dp::PotentialTable& table, const int64_t* rows, int64_t count,

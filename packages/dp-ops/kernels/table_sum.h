@@ -121,7 +121,8 @@ struct EnvironmentOfSlot {
       rows[i * 4 + c] = ((c ? d[c - 1] * angular : w * inverse) - mean) * scale;
       for (int x = 0; jacobian && x < 3; ++x) {
         const T along = real && r > T(0) ? d[x] / r : T(0);
-        const T by = c ? d[c - 1] * along * (slope - T(2) * w * inverse) * inverse * inverse + (c - 1 == x ? angular : T(0))
+        const T across = c - 1 == x ? angular : T(0);
+        const T by = c ? d[c - 1] * along * (slope - T(2) * w * inverse) * inverse * inverse + across
                        : along * (slope - w * inverse) * inverse;
         jacobian[(i * 4 + c) * 3 + x] = by * scale;
       }
