@@ -41,7 +41,7 @@ CASES = [
     "type_map_reorder",
     "linear_mean",
     "atom_exclude",
-,]
+]
 #: Cases whose frames are evaluated with neighbour lists as well.
 LISTED = [
     "se_e2_a_oneside",
@@ -50,7 +50,7 @@ LISTED = [
     "dpa3_small",
     "hybrid_dpa1_dpa1",
     "sel_overflow_sea",
-,]
+]
 PASSING_MESSAGES = ("dpa2", "dpa3")  # where virials of single atoms are a convention
 
 

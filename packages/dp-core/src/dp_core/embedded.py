@@ -89,7 +89,7 @@ def open_model(path: str, address: int, size: int, receive: int) -> None:
     _opened[number] = opened
     send = _Receive(receive)
     for which, text in ((RECORD, json.dumps(opened.record).encode()), (DOCUMENT, document)):
-        send(which, ctypes.cast(text, ctypes.c_void_p), len(text))
+        send(which, ctypes.cast(ctypes.c_char_p(text), ctypes.c_void_p), len(text))
     send(number, None, 0)
 
 
