@@ -44,7 +44,7 @@ def available(x: Tensor, layers: Sequence[Layer]) -> bool:
 
 #: Memory of finished calls, of which fresh pages would take as long as the work in them.
 _SPARE: list[Tensor] = []
-_MOST_SPARE = 32
+_MOST_SPARE = 8
 
 
 def _memory(count: int, like: Tensor) -> Tensor:
