@@ -30,7 +30,11 @@ CASES = {
     "range": ({"elements": "O H\npair_coeff 1 1 O"}, "", "pair_coeff * *."),
     "stress": ({}, "compute s all stress/atom NULL pair\ndump 1 all custom 1 d c_s[1]", "centroid/stress/atom"),
     "no spins": ({"style": f"deepspin {MODEL}"}, "", "deepspin"),
-    "dedn": ({}, "variable v equal 1\ncompute d all deepmd/fparam/dedn v_v\nthermo_style custom c_d", "one frame param"),
+    "dedn": (
+        {},
+        "variable v equal 1\ncompute d all deepmd/fparam/dedn v_v\nthermo_style custom c_d",
+        "one frame param",
+    ),
     "dedn source": ({}, "compute d all deepmd/fparam/dedn x_v", "v_name, c_ID[i] or f_ID[i]"),
 }
 

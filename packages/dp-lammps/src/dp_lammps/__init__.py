@@ -21,7 +21,7 @@ def plugin_directory() -> str:
 
 
 def settings() -> dict[str, str]:
-    """What the plugin should know: ``DP_C_LIBRARY``, the library of dp-ops, and ``DP_PYTHON``, the Python with dp-core."""
+    """What the plugin should know: the library of dp-ops, ``DP_C_LIBRARY``, and the Python with dp-core, ``DP_PYTHON``."""
     library = models_library()
     return {"DP_PYTHON": sys.executable} | ({"DP_C_LIBRARY": str(library)} if library else {})
 
