@@ -39,7 +39,7 @@ class Golden:
     @property
     def parameters(self) -> dict[str, Any]:
         """The keyword arguments of ``eval`` that the case needs."""
-        given: dict[str, Any] = {k: self.data[k] for k in ("fparam", "aparam", "charge_spin") if k in self.data}
+        given: dict[str, Any] = {k: self.data[k] for k in ("fparam", "aparam", "charge_spin", "spin") if k in self.data}
         return given | {"mixed_type": self.data["atype"].ndim == 2}
 
     def evaluated_by(self, predictor: Any) -> dict[str, np.ndarray]:
@@ -62,6 +62,8 @@ class Golden:
         names = ("energy", "force", "virial", "atom_energy", "atom_virial")
         if output.kind != "energy":
             names = (output.name, f"atom_{output.name}")
+        if predictor.has_spin:
+            names += ("force_mag", "mask_mag")
         return dict(zip(names, found, strict=True))
 
 

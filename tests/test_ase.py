@@ -160,6 +160,28 @@ def test_energy_is_conserved(water, atoms):
     assert fine < coarse / 3
 
 
+def test_spins(golden):
+    """They are the initial magnetic moments, and a new spin is a new calculation."""
+    case = golden("spin_dpa1")
+    symbols = [("Ni", "O", "Fe")[t] for t in case.data["atype"]]
+    atoms = Atoms(symbols, case.data["coord"][0], cell=case.data["box"][0].reshape(3, 3), pbc=True)
+    atoms.calc = DP(case.path, backend="numpy")
+    for k in (0, 1):
+        atoms.positions, atoms.cell = case.data["coord"][k], case.data["box"][k].reshape(3, 3)
+        atoms.set_initial_magnetic_moments(case.data["spin"][k])
+        assert atoms.get_potential_energy() == pytest.approx(case.data["energy"][k, 0], rel=1e-9)
+        for name in ("force", "magnetic_force"):
+            stored = case.data[{"magnetic_force": "force_mag"}.get(name, name)][k]
+            np.testing.assert_allclose(atoms.calc.get_property(f"{name}s", atoms), stored, atol=1e-9)
+    turned = atoms.get_potential_energy()
+    for moments in (None, [0.5] * len(atoms)):  # numbers do not take the place of vectors
+        atoms.set_initial_magnetic_moments(moments)
+    along_z = atoms.get_potential_energy()
+    atoms.set_initial_magnetic_moments(None)
+    atoms.set_initial_magnetic_moments([[0.0, 0.0, 0.5]] * len(atoms))
+    assert atoms.get_potential_energy() == along_z != turned
+
+
 def test_elements(water, atoms):
     atoms.calc = DP(water.path, backend="numpy", type_dict={"H": 1, "O": 0})
     assert atoms.get_potential_energy() == pytest.approx(water.data["energy"][0, 0])

@@ -46,6 +46,7 @@ GOOD = [
     "dpa3_no_angle",
     "dpa3_options",
     "zbl_dpa1",
+    "spin_se_e2_a",
     "dprc",
     "dipole",
     "dipole_sel",
@@ -64,6 +65,7 @@ FEW = [
     "dpa2_threebody",
     "dpa3_options",
     "zbl_dpa1",
+    "spin_se_e2_a",
     "dipole_sel",
 ]
 
@@ -94,7 +96,7 @@ def test_a_dpa2_that_is_not_smooth(golden):
     assert failed == {"permutation", "continuity at the cutoff", "isolated atoms", "virtual atoms"}
 
 
-@pytest.mark.parametrize("name", ["dpa1_econf", "sel_overflow_dpa1", "linear_mean"])
+@pytest.mark.parametrize("name", ["dpa1_econf", "sel_overflow_dpa1", "linear_mean", "spin_dpa1"])
 def test_another_of_attention_without_a_switch(golden, name):
     """Without smooth_type_embedding a neighbour at the cutoff takes its full part in the attention."""
     report = check_model(golden(name).path)

@@ -123,3 +123,48 @@ def test_descriptors_and_content(system, capsys):
     assert main(["show", model, "fitting-net"]) == 0
     shown = capsys.readouterr()
     assert output.kind in shown.out + shown.err
+
+
+@pytest.fixture
+def spins(tmp_path, monkeypatch):
+    """The frames and results of a stored model with spins, in ``data``; labels are off by ``OFF``."""
+    with np.load(GOLDEN / "spin_se_e2_a.npz") as case:
+        stored = dict(case)
+    frames = []
+    for k, coord in enumerate(stored["coord"]):
+        labels = {name: stored[name][k].reshape(-1, 3) + OFF for name in ("force", "force_mag")}
+        labels |= {"energy": stored["energy"][k], "spin": stored["spin"][k]}
+        cell = stored["box"][k].reshape(3, 3)
+        frames.append(Frame(0, k, coord, cell, stored["atype"], labels, frozenset(labels)))
+    write_npy_system(tmp_path / "data", frames, ["Ni", "O"])
+    monkeypatch.chdir(tmp_path)
+    return stored
+
+
+def test_a_model_with_spins(spins, caplog):
+    """Its forces on atoms and magnetic forces are compared, the latter of atoms with a spin."""
+    found = errors(caplog, "test", "-m", GOLDEN / "spin_se_e2_a.dp", "-s", "data", "-d", "details")
+    for name in ("Force atom MAE", "Force atom RMSE", "Force spin MAE", "Force spin RMSE"):
+        assert found[name] == pytest.approx(OFF, rel=1e-5)
+    assert found["Energy MAE"] < 1e-9
+    assert "Force  MAE" not in found
+    nframes, natoms = spins["spin"].shape[:2]
+    magnetic = int((spins["atype"] == 0).sum())
+    for suffix, count in (("fr", natoms), ("fm", magnetic)):
+        rows = np.loadtxt(f"details.{suffix}.out")
+        assert rows.shape == (nframes * count, 6)
+        np.testing.assert_allclose(rows[:, :3] - rows[:, 3:], OFF, atol=1e-9)
+    assert not Path("details.f.out").exists()
+
+
+def test_tools_for_a_model_with_spins(spins, caplog):
+    model = str(GOLDEN / "spin_se_e2_a.dp")
+    assert main(["change-bias", model, "-s", "data", "-o", "changed.dp"]) == 0
+    assert main(["model-devi", "-m", model, "changed.dp", "-s", "data", "-o", "devi.out"]) == 0
+    assert np.loadtxt("devi.out").shape == (3, 8)
+    assert main(["eval-desc", "-m", model, "-s", "data", "-o", "desc"]) == 0
+    assert np.load("desc/data.npy").shape[:2] == (3, 12)
+    caplog.clear()
+    assert main(["show", model, "type-map", "descriptor", "observed-type"]) == 0
+    assert "The type_map is ['Ni', 'O']" in caplog.text
+    assert "se_e2_a" in caplog.text

@@ -16,10 +16,11 @@ from dp_core.module import leaves, trained_leaves, tree_map
 from dp_core.neighbors import frame_neighbors
 from dp_core.schema.section import validate
 from dp_core.training.batch import loss_function, make_batch, with_prefactors
+from dp_core.virtual_atoms import virtual_atoms
 
 GOLDEN = Path(__file__).parents[3] / "tests" / "golden"
 TRAINING = GOLDEN / "training"
-NAMES = ("train_se_e2_a", "train_fparam", "train_dpa1", "train_dipole", "train_dos", "train_property")
+NAMES = ("train_se_e2_a", "train_fparam", "train_dpa1", "train_dipole", "train_dos", "train_property", "train_spin")
 CASES = {name: json.loads((TRAINING / f"{name}.json").read_text()) for name in NAMES}
 SETTINGS = [(name, s["id"]) for name, case in CASES.items() for s in case["settings"]]
 
@@ -69,7 +70,10 @@ def read_frames(name, labels, dropped=()):
 
 def batch_of(name, model, loss, backend, dropped=()):
     labels = loss.labels(model)
-    frames = read_frames(name, [*labels, *input_labels(model)], dropped)
+    wanted = [*labels, *input_labels(model)]
+    frames = read_frames(name, wanted, dropped)
+    virtual = virtual_atoms(model)
+    frames = frames if virtual is None else [virtual.frame(frame, wanted) for frame in frames]
     spec = model.neighbor_spec
     neighbors = [frame_neighbors(f.coord, f.box, f.types, spec) for f in frames]
     return make_batch(frames, neighbors, spec, labels, backend.round_rows, backend.round_slots)

@@ -238,7 +238,7 @@ WRONG = [
     ("model/descriptor/type", "se_e2_b", "Unknown descriptor type 'se_e2_b'; did you mean 'se_e2_"),
     ("model/descriptor/type", 3, "is 3, expected the name of a descriptor: dpa1, "),
     ("model/fitting_net/type", "dpa4_ener", "fitting 'dpa4_ener' is not supported by this version of dp"),
-    ("loss/type", "ener_spin", "loss 'ener_spin' is not supported by this version of dp"),
+    ("loss/type", "dens", "loss 'dens' is not supported by this version of dp"),
     ("learning_rate/type", "cosin", "Unknown schedule type 'cosin'; did you mean 'cosine'?"),
     ("optimizer/type", "LKF", "optimizer 'LKF' is not supported by this version of dp"),
     ("optimizer/type", "SGD", "is 'SGD', expected 'Adam' or 'AdamW'; default 'Adam'"),
@@ -255,7 +255,6 @@ def test_a_wrong_value_is_named_with_its_place(path, value, reason):
 UNSUPPORTED = [
     ("nvnmd", {"version": 0}),
     ("loss_dict", {}),
-    ("model/spin", {"use_spin": [True, False]}),
     ("model/modifier", {"type": "dipole_charge"}),
     ("model/srtab_add_bias", False),
     ("model/bridging_method", "ZBL"),

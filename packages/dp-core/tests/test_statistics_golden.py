@@ -9,7 +9,7 @@ import pytest
 
 from dp_core.data import open_systems
 from dp_core.errors import ConfigError, DataError
-from dp_core.models.standard import StandardModel
+from dp_core.models.protocol import new_model
 from dp_core.module import leaves, replace
 from dp_core.schema import parse_model
 from dp_core.statistics import Sample, StatFile, compute_statistics, sample_frames
@@ -38,6 +38,7 @@ CASES = [
     "dos_global",
     "property",
     "property_shared",
+    "spin",
 ]
 #: The labels that the loss of a case reads, where the data have more.
 LABELS = {"dos_global": ["dos"]}
@@ -48,7 +49,7 @@ def load(name):
     """A fresh model of a case, and its data."""
     case = json.loads((STATS / f"stat_{name}.json").read_text())
     settings = parse_model(case["model"])
-    model = replace(StandardModel.init(settings, settings.type_map), script=settings.to_document())
+    model = replace(new_model(settings, settings.type_map), script=settings.to_document())
     systems = open_systems([str(STATS / path) for path in case["data"]], settings.type_map)
     return model, systems
 
@@ -69,7 +70,13 @@ def same(a, b, rel=1e-9):
 
 def path_of(key):
     """The leaf that a key of a document stands for."""
-    names = {"@variables.": "", "repflow_variable.": "", "_variable.": ".", "repformers.": "repformer."}
+    names = {
+        "@variables.": "",
+        "repflow_variable.": "",
+        "_variable.": ".",
+        "repformers.": "repformer.",
+        "backbone_model.": "backbone.",
+    }
     for old, new in names.items():
         key = key.replace(old, new)
     return key

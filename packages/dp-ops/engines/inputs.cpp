@@ -44,6 +44,11 @@ void Inputs::pad_frames(int64_t frames) {
   given.data = fparam_.data();
 }
 
+int64_t rows_with(const Record& record, int64_t slots) {
+  const int64_t width = std::accumulate(record.sel.begin(), record.sel.end(), int64_t{0});
+  return std::clamp<int64_t>(slots / std::max<int64_t>(width, 1), 16, 4096);
+}
+
 bool set_empty(const Record& record, const Table& table, Values& values) {
   if (table.rows > 0) return false;
   values.assign(record.outputs.size(), {});

@@ -49,6 +49,12 @@ class Inputs {
 /// Raises Error if the sizes of a table do not fit each other or the model.
 void check_table(const Record& record, const Table& table);
 
+/// Rows with so many slots in all, which depend on what the tables of a model have at most.
+int64_t rows_with(const Record& record, int64_t slots);
+
+/// Slots of a table that a processor, or a graphics processor, evaluates best at once.
+constexpr int64_t SLOTS_IN_CACHE = 8192, SLOTS_ON_GPU = 1 << 19;
+
 /// Whether the table has no rows; then the outputs are made empty.
 bool set_empty(const Record& record, const Table& table, Values& values);
 

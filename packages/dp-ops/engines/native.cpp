@@ -163,7 +163,7 @@ class NativeEngine : public Engine {
 
   const Record& record() const override { return record_; }
   const std::string& document() const override { return bytes_; }
-  int64_t rows_at_once() const override { return 4096; }
+  int64_t rows_at_once() const override { return std::max(1024, 256 * dp_kernels_threads()); }
   bool threaded() const override { return true; }
 
   void evaluate(const Table& table, Values& values) override {

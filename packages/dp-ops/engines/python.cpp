@@ -1,5 +1,4 @@
 // Evaluates .dp, .yaml, .hlo and checkpoints with dp-core, in the Python of this process or in one that is started.
-#include <filesystem>
 #include <memory>
 
 #include "engines/buckets.h"
@@ -71,7 +70,7 @@ long long address(const void* pointer) { return reinterpret_cast<long long>(poin
 class PythonEngine : public Engine {
  public:
   explicit PythonEngine(const Source& source)
-      : api_(python_api()), compiled_(std::filesystem::path(source.path).extension() == ".hlo") {
+      : api_(python_api()), compiled_(suffix_of(source.path) == ".hlo") {
     const Gil lock(api_);
     module_ = api_.ImportModule("dp_core.embedded");
     if (!module_) {
@@ -98,8 +97,9 @@ class PythonEngine : public Engine {
   const Record& record() const override { return record_; }
   const std::string& document() const override { return document_; }
   int64_t rows_at_once() const override { return 256; }
+  bool threaded() const override { return true; }  // one thread holds the lock of the interpreter
   int64_t round_rows(int64_t rows) const override { return compiled_ ? bucket_of_rows(rows) : rows; }
-  int64_t round_slots(int64_t slots) const override { return compiled_ ? bucket_of_slots(slots) : slots; }
+  int64_t round_slots(int64_t slots) const override { return compiled_ ? slots_.round(slots) : slots; }
 
   void evaluate(const Table& table, Values& values) override {
     if (set_empty(record_, table, values)) return;
@@ -135,6 +135,7 @@ class PythonEngine : public Engine {
   Record record_;
   std::string document_;
   int64_t number_ = 0;
+  mutable SlotBuckets slots_;
 };
 
 }  // namespace

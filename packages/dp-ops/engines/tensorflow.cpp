@@ -1,7 +1,6 @@
 // Evaluates .pb, .savedmodeltf and .savedmodel with the C library of TensorFlow.
 #include <algorithm>
 #include <cstring>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -41,23 +40,27 @@ class Status {
 };
 
 /// The options of a session as a ConfigProto: threads, and memory of devices as it is needed.
-std::string configuration(int device) {
+///
+/// With message passing a table is evaluated by many threads. Else the runtime evaluates parts in threads of its own, and
+/// each does all of its part; −1 between operations means the thread that calls.
+std::string configuration(int device, bool message_passing) {
   std::string config;
-  const int intra = threads_asked_for("INTRA", {"OMP_NUM_THREADS"});
-  const int inter = threads_asked_for("INTER", {"OMP_NUM_THREADS"});
-  const auto number = [](char key, int value) {
+  const int intra = message_passing ? threads_asked_for("INTRA", {"OMP_NUM_THREADS"}) : 1;
+  const int inter = message_passing ? threads_asked_for("INTER", {"OMP_NUM_THREADS"}) : -1;
+  const auto number = [](char key, int64_t value) {
     std::string bytes(1, key);
-    for (; value > 127; value >>= 7) bytes += static_cast<char>((value & 127) | 128);
-    return bytes + static_cast<char>(value);
+    auto rest = static_cast<uint64_t>(value);
+    for (; rest > 127; rest >>= 7) bytes += static_cast<char>((rest & 127) | 128);
+    return bytes + static_cast<char>(rest);
   };
   if (intra) config += number(2 << 3, intra);
   if (inter) config += number(5 << 3, inter);
   std::string gpu = number(4 << 3, 1);  // allow_growth
   if (const int count = devices_in_sight(); count > 1) {
     const std::string name = std::to_string(device % count);
-    gpu += number(5 << 3 | 2, static_cast<int>(name.size())) + name;  // visible_device_list
+    gpu += number(5 << 3 | 2, static_cast<int64_t>(name.size())) + name;  // visible_device_list
   }
-  return config + number(6 << 3 | 2, static_cast<int>(gpu.size())) + gpu;
+  return config + number(6 << 3 | 2, static_cast<int64_t>(gpu.size())) + gpu;
 }
 
 /// A graph with a session that runs it.
@@ -83,12 +86,25 @@ class Session {
     status.check("TensorFlow could not evaluate the model");
   }
 
+  bool on_gpu() const {
+    Status status(api_);
+    TF_DeviceList* devices = api_.SessionListDevices(session_, status);
+    status.check("TensorFlow does not tell its devices");
+    bool found = false;
+    for (int k = 0; k < api_.DeviceListCount(devices); ++k) {
+      const char* type = api_.DeviceListType(devices, k, status);
+      found |= type && std::string(type) == "GPU";
+    }
+    api_.DeleteDeviceList(devices);
+    return found;
+  }
+
  private:
   void open(const Source& source, const Record& record) {
     const std::string words = source.path + " does not load in TensorFlow " + api_.Version();
     graph_ = api_.NewGraph();
     options_ = api_.NewSessionOptions();
-    const std::string config = configuration(source.device);
+    const std::string config = configuration(source.device, record.message_passing);
     api_.SetConfig(options_, config.data(), config.size(), status_);
     status_.check(words);
     Signature signature;
@@ -174,15 +190,17 @@ class TensorflowEngine : public Engine {
       : frozen_(read_frozen(source)),
         api_(tensorflow_api()),
         // programs of JAX are compiled for each combination of sizes
-        compiled_(std::filesystem::path(source.path).extension() == ".savedmodel"),
+        compiled_(suffix_of(source.path) == ".savedmodel"),
         source_{source.path, nullptr, 0, source.device},
-        session_(std::make_shared<Session>(api_, source, frozen_.record)) {}
+        session_(std::make_shared<Session>(api_, source, frozen_.record)),
+        gpu_(session_->on_gpu()) {}
 
   const Record& record() const override { return frozen_.record; }
   const std::string& document() const override { return frozen_.document; }
-  int64_t rows_at_once() const override { return 256; }
+  int64_t rows_at_once() const override { return rows_with(frozen_.record, gpu_ ? SLOTS_ON_GPU : SLOTS_IN_CACHE); }
+  bool threaded() const override { return gpu_ || frozen_.record.message_passing; }
   int64_t round_rows(int64_t rows) const override { return compiled_ ? bucket_of_rows(rows) : rows; }
-  int64_t round_slots(int64_t slots) const override { return compiled_ ? bucket_of_slots(slots) : slots; }
+  int64_t round_slots(int64_t slots) const override { return compiled_ ? slots_.round(slots) : slots; }
 
   void evaluate(const Table& table, Values& values) override {
     if (set_empty(frozen_.record, table, values)) return;
@@ -225,6 +243,8 @@ class TensorflowEngine : public Engine {
   std::mutex mutex_;
   std::set<std::vector<int64_t>> sizes_;
   std::shared_ptr<Session> session_;
+  const bool gpu_;
+  mutable SlotBuckets slots_;
 };
 
 }  // namespace

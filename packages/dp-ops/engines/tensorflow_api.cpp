@@ -78,6 +78,10 @@ TensorflowApi load() {
   DP_RESOLVE(CloseSession);
   DP_RESOLVE(DeleteSession);
   DP_RESOLVE(SessionRun);
+  DP_RESOLVE(SessionListDevices);
+  DP_RESOLVE(DeviceListCount);
+  DP_RESOLVE(DeviceListType);
+  DP_RESOLVE(DeleteDeviceList);
   DP_RESOLVE(NewTensor);
   DP_RESOLVE(DeleteTensor);
   DP_RESOLVE(TensorData);

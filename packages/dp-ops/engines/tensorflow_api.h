@@ -17,6 +17,7 @@ struct TF_Operation;
 struct TF_Session;
 struct TF_SessionOptions;
 struct TF_ImportGraphDefOptions;
+struct TF_DeviceList;
 struct TF_Output {
   TF_Operation* oper;
   int index;
@@ -51,6 +52,10 @@ struct TensorflowApi {
   void (*DeleteSession)(TF_Session*, TF_Status*);
   void (*SessionRun)(TF_Session*, const TF_Buffer*, const TF_Output*, TF_Tensor* const*, int, const TF_Output*,
                      TF_Tensor**, int, const TF_Operation* const*, int, TF_Buffer*, TF_Status*);
+  TF_DeviceList* (*SessionListDevices)(TF_Session*, TF_Status*);
+  int (*DeviceListCount)(const TF_DeviceList*);
+  const char* (*DeviceListType)(const TF_DeviceList*, int, TF_Status*);
+  void (*DeleteDeviceList)(TF_DeviceList*);
   TF_Tensor* (*NewTensor)(int type, const int64_t*, int, void*, size_t, void (*)(void*, size_t, void*), void*);
   void (*DeleteTensor)(TF_Tensor*);
   void* (*TensorData)(const TF_Tensor*);

@@ -117,19 +117,24 @@ struct Received {
 
 class TorchEngine : public Engine {
  public:
-  explicit TorchEngine(const Source& source) : frozen_(read_frozen(source)), adapter_(adapter()) {
-    const int intra = threads_asked_for("INTRA", {});  // PyTorch itself obeys OMP_NUM_THREADS
+  explicit TorchEngine(const Source& source)
+      : frozen_(read_frozen(source)), adapter_(adapter()), threaded_(frozen_.record.message_passing) {
+    // PyTorch itself obeys OMP_NUM_THREADS; where the runtime evaluates parts in threads, each has one
+    const int intra = threaded_ ? threads_asked_for("INTRA", {}) : 1;
     const int inter = threads_asked_for("INTER", {});
     Received got{nullptr, ""};
     model_ = adapter_.open(source.path.c_str(), source.bytes, static_cast<int64_t>(source.size), source.device, intra,
                            inter, &got, &Received::take);
     if (!model_) throw Error(source.path + " does not load in PyTorch: " + got.error + " Freeze it again, on this machine.");
+    gpu_ = adapter_.on_gpu(model_);
+    threaded_ |= gpu_;
   }
   ~TorchEngine() override { adapter_.close(model_); }
 
   const Record& record() const override { return frozen_.record; }
   const std::string& document() const override { return frozen_.document; }
-  int64_t rows_at_once() const override { return 256; }
+  int64_t rows_at_once() const override { return rows_with(frozen_.record, gpu_ ? SLOTS_ON_GPU : SLOTS_IN_CACHE); }
+  bool threaded() const override { return threaded_; }
 
   void evaluate(const Table& table, Values& values) override {
     if (set_empty(frozen_.record, table, values)) return;
@@ -149,6 +154,7 @@ class TorchEngine : public Engine {
  private:
   const FrozenFile frozen_;
   const DpTorchAdapter& adapter_;
+  bool threaded_, gpu_ = false;
   void* model_ = nullptr;
 };
 

@@ -151,11 +151,13 @@ int run(void* model, const DpTorchTensor* inputs, int count, void* receiver, DpT
   }
 }
 
+int on_gpu(void* model) { return !static_cast<Model*>(model)->device.is_cpu(); }
+
 void close(void* model) { delete static_cast<Model*>(model); }
 
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) const DpTorchAdapter* dp_torch_adapter() {
-  static const DpTorchAdapter adapter{open, run, close};
+  static const DpTorchAdapter adapter{open, run, on_gpu, close};
   return &adapter;
 }

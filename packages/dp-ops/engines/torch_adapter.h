@@ -21,6 +21,7 @@ struct DpTorchAdapter {
   void* (*open)(const char* path, const char* bytes, int64_t size, int device, int intra, int inter, void* receiver,
                 DpTorchReceive receive);
   int (*run)(void* model, const DpTorchTensor* inputs, int count, void* receiver, DpTorchReceive receive);
+  int (*on_gpu)(void* model);
   void (*close)(void* model);
 };
 

@@ -171,7 +171,10 @@ class Function {
   /// low, high: the range of numbers that are common.
   Function(const dp_function& from, int64_t width, double low, double high, SharedLayers& shared)
       : width(width), stride(padded<T>(width)), exact_(from, width, shared), low_(low), high_(high) {
-    if (exact_.is_table()) low_ = std::max(low, exact_.lower()), high_ = std::min(high, exact_.upper());
+    if (!exact_.is_table()) return;
+    // the pieces of a table end where intervals end
+    low_ = exact_.lower() + std::max(0.0, std::floor((low - exact_.lower()) / exact_.fine())) * exact_.fine();
+    high_ = std::min(high, exact_.upper());
   }
 
   const Exact& exact() const { return exact_; }
@@ -218,9 +221,10 @@ class Function {
   static constexpr int64_t kMostBytes = int64_t(64) << 20;
 
   void tabulate() const {
-    static constexpr double kSteps[] = {0.2, 0.1, 0.05, 0.025, 0.0125, 0.01};
+    static constexpr double kSteps[] = {0.2, 0.1, 0.05, 0.02, 0.01};
     if (!(high_ > low_)) return;
-    for (double step : kSteps) {
+    for (double of : kSteps) {
+      const double step = exact_.is_table() ? of * exact_.fine() / 0.01 : of;
       const double count = std::ceil((high_ - low_) / step - 1e-9);
       if (count * static_cast<double>(packed_size<T>(kTerms, width) + width * kTerms) * sizeof(T) > kMostBytes) return;
       if (try_step(step, static_cast<int64_t>(count))) return;

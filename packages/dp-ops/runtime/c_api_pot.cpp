@@ -440,3 +440,7 @@ bool DP_DeepBaseModelDeviHasDefaultFParam(DP_DeepBaseModelDevi* dp) {
 const char* DP_DeepBaseModelDeviCheckOK(DP_DeepBaseModelDevi* dp) {
   return message_of(dp);
 }
+
+bool DP_DeepPotPassesMessages(DP_DeepPot* dp) {
+  return asked(dp, false, [](const Model& m) { return m.record().message_passing; });
+}

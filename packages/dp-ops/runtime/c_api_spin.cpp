@@ -279,3 +279,7 @@ void DP_DeepSpinModelDeviSetChargeSpin(DP_DeepSpinModelDevi* dp, const double* c
     for (const auto& model : h.models) model->set_charge_spin(charge_spin, size);
   });
 }
+
+bool DP_DeepSpinPassesMessages(DP_DeepSpin* dp) {
+  return asked(dp, false, [](const Model& m) { return m.record().message_passing; });
+}

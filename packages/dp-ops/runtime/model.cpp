@@ -10,6 +10,7 @@
 
 #include "document.h"
 #include "loader.h"
+#include "spin.h"
 #include "table.h"
 #include "threads.h"
 
@@ -113,7 +114,7 @@ std::vector<int> owners(const Frame& frame) {
   std::vector<int> owner(frame.natoms, -1);
   for (int i = 0; i < frame.nlocal(); ++i) owner[i] = i;
   const DP_Nlist* list = frame.nlist;
-  if (!list || !frame.nghost) return owner;
+  if (!frame.nghost) return owner;
   if (list->mapping) {
     for (int i = frame.nlocal(); i < frame.natoms; ++i) owner[i] = list->mapping[i];
   } else if (list->nprocs == 1 && list->sendlist) {
@@ -137,8 +138,12 @@ std::vector<int> owners(const Frame& frame) {
 
 Model::Model(const Source& source) : engine_(open_engine(source)) {
   if (record().outputs.empty()) throw Error(source.path + " has no outputs.");
-  if (static_cast<int64_t>(record().sel.size()) < (record().by_type ? ntypes() : 1)) {
+  const Record& r = record();
+  if (static_cast<int>(r.sel.size()) < (r.by_type ? table_types(r) : 1)) {
     throw Error(source.path + " has no numbers of neighbours (sel) for its types.");
+  }
+  if (!r.spin_scale.empty() && static_cast<int>(r.spin_scale.size()) != ntypes()) {
+    throw Error(source.path + " has no scale of spins for each of its types.");
   }
 }
 
@@ -205,13 +210,14 @@ std::vector<double> Model::frame_parameters(const Frame& frame) const {
 
 const Search& Model::search(const Frame& frame, std::unique_ptr<Search>& own) {
   if (!frame.nlist) {
-    own = std::make_unique<GridSearch>(frame, record().rcut, ntypes());
+    own = std::make_unique<GridSearch>(frame, record().rcut, table_types(record()));
     return *own;
   }
-  check_finite(frame, ntypes());
+  check_finite(frame, table_types(record()));
   if (frame.ago <= 0) {
     list_ = nullptr;
-    list_ = std::make_unique<ListSearch>(frame, ntypes());
+    if (record().message_passing) owners_ = owners(frame);
+    list_ = std::make_unique<ListSearch>(frame, table_types(record()));
   }
   if (!list_) throw Error("There is no neighbour list from an earlier call. Give ago = 0 in the first call.");
   list_->move(frame, record().rcut);
@@ -225,8 +231,12 @@ std::vector<int> Model::centers(const Frame& frame) const {
     atoms = list_->centers();
   } else {
     for (int i = 0; i < frame.natoms; ++i) {
-      if (is_real(frame.types[i], ntypes())) atoms.push_back(i);
+      if (is_real(frame.types[i], table_types(record()))) atoms.push_back(i);
     }
+  }
+  if (!record().message_passing) {  // virtual atoms have no energy
+    const auto is_virtual = [&](int i) { return frame.types[i] >= ntypes(); };
+    atoms.erase(std::remove_if(atoms.begin(), atoms.end(), is_virtual), atoms.end());
   }
   std::stable_sort(atoms.begin(), atoms.end(), [&](int a, int b) { return frame.types[a] < frame.types[b]; });
   return atoms;
@@ -238,13 +248,13 @@ std::vector<int64_t> Model::rows_of_atoms(const Frame& frame, const std::vector<
   std::vector<int64_t> next(blocks.size(), 0), row(frame.natoms, -1);
   for (size_t b = 1; b < next.size(); ++b) next[b] = next[b - 1] + blocks[b - 1];
   for (const int atom : centers) row[atom] = next[next.size() > 1 ? frame.types[atom] : 0]++;
-  const std::vector<int> owner = owners(frame);
   for (int i = frame.nlocal(); i < frame.natoms; ++i) {
-    if (!is_real(frame.types[i], ntypes())) continue;
-    if (owner[i] < 0 || owner[i] >= frame.nlocal()) {
+    if (!is_real(frame.types[i], table_types(record()))) continue;
+    const int owner = owners_[i];
+    if (owner < 0 || owner >= frame.nlocal()) {
       throw Error("Ghost atom " + std::to_string(i) + " has no owner among the local atoms. Check the mapping of the neighbour list.");
     }
-    row[i] = row[owner[i]];
+    row[i] = row[owner];
   }
   return row;
 }
@@ -260,7 +270,10 @@ void Model::warn_crowd(const std::vector<int64_t>& crowd) {
   std::ostringstream text;
   text << "WARNING: an atom has more neighbours within " << r.rcut << " Å than the model was made for; only the nearest count, "
        << "so energies jump when a neighbour enters. Largest numbers found: ";
-  for (size_t t = 0; r.by_type && t + 1 < crowd.size(); ++t) text << crowd[t] << " " << r.type_map[t] << ", ";
+  for (size_t t = 0; r.by_type && t + 1 < crowd.size(); ++t) {
+    const size_t types = r.type_map.size();  // virtual atoms come behind
+    text << crowd[t] << " " << r.type_map[t % types] << (t < types ? "" : " (spins)") << ", ";
+  }
   text << crowd.back() << " in all. Numbers of the model (sel):";
   for (const int64_t s : r.sel) text << " " << s;
   text << ". Train with sel of at least the numbers found.\n";
@@ -268,6 +281,14 @@ void Model::warn_crowd(const std::vector<int64_t>& crowd) {
 }
 
 Result Model::evaluate(const Frame& frame, const Wanted& wanted) {
+  check(frame, wanted);
+  if (record().spin_scale.empty()) return evaluate_table(frame, wanted);
+  const bool mapped = record().message_passing && frame.nlist && frame.ago <= 0;
+  const SpinFrame all(frame, record(), mapped ? owners(frame) : std::vector<int>());
+  return all.folded(evaluate_table(all.frame(), wanted));
+}
+
+void Model::check(const Frame& frame, const Wanted& wanted) const {
   const Record& r = record();
   if (frame.nghost < 0 || frame.nghost > frame.natoms) {
     throw Error(std::to_string(frame.nghost) + " of " + std::to_string(frame.natoms) + " atoms cannot be ghosts.");
@@ -278,6 +299,10 @@ Result Model::evaluate(const Frame& frame, const Wanted& wanted) {
   if (r.numb_aparam && !frame.aparam && frame.natoms) {
     throw Error("The model needs " + std::to_string(r.numb_aparam) + " atomic parameters (aparam); none were given.");
   }
+}
+
+Result Model::evaluate_table(const Frame& frame, const Wanted& wanted) {
+  const Record& r = record();
   const std::vector<double> fparam = frame_parameters(frame);
   std::unique_ptr<Search> own;
   const Search& neighbors = search(frame, own);

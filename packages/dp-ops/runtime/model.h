@@ -55,6 +55,8 @@ class Model {
   Result evaluate(const Frame& frame, const Wanted& wanted);
 
  private:
+  void check(const Frame& frame, const Wanted& wanted) const;
+  Result evaluate_table(const Frame& frame, const Wanted& wanted);
   std::vector<double> frame_parameters(const Frame& frame) const;
   const Search& search(const Frame& frame, std::unique_ptr<Search>& own);
   std::vector<int> centers(const Frame& frame) const;
@@ -63,6 +65,7 @@ class Model {
 
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<ListSearch> list_;  // the list of the last call with ago = 0
+  std::vector<int> owners_;           // of its atoms, with message passing
   std::vector<double> charge_spin_;
   bool warned_ = false;
 };

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine.h"
 #include "frame.h"
 
 namespace dp {
@@ -77,6 +78,11 @@ class ListSearch : public Search {
 
 /// Raises Error for coordinates that are no numbers.
 void check_finite(const Frame& frame, int ntypes);
+
+/// How many types atoms and virtual atoms have together.
+inline int table_types(const Record& record) {
+  return static_cast<int>(record.type_map.size()) * (record.spin_scale.empty() ? 1 : 2);
+}
 
 inline bool is_real(int type, int ntypes) { return type >= 0 && type < ntypes; }
 

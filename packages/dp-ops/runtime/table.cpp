@@ -25,7 +25,7 @@ TableBuilder::TableBuilder(const Engine& engine, const Frame& frame, const Searc
       record_(engine.record()),
       frame_(frame),
       search_(search),
-      ntypes_(static_cast<int>(record_.type_map.size())) {
+      ntypes_(table_types(record_)) {
   const int64_t total = std::accumulate(record_.sel.begin(), record_.sel.end(), int64_t{0});
   limit_total_ = record_.types_alone ? kNoLimit : total;
   limits_ = record_.by_type ? record_.sel : std::vector<int64_t>(record_.blocks, total);
@@ -100,7 +100,7 @@ void TableBuilder::fill(const int* atoms, int64_t count, const int64_t* row_of) 
   const int64_t empty = record_.marks_first && is_real(first, ntypes_) ? -2 - first : -1;
   vectors_.assign(n * k * 3, 0.0);
   index_.assign(n * k, -1);
-  neighbor_types_.assign(n * k, empty);
+  neighbor_types_.assign(n * k, -1);
   slot_atoms_.assign(n * k, -1);
   types_.assign(n, -1);
   frame_of_.assign(n, 0);
@@ -114,6 +114,7 @@ void TableBuilder::fill(const int* atoms, int64_t count, const int64_t* row_of) 
     types_[row] = type;
     row_atoms_[row] = atom;
     if (width) std::copy_n(frame_.aparam + atom * width, width, aparam_.data() + row * width);
+    std::fill_n(neighbor_types_.begin() + row * k, k, empty);
     int64_t begin = 0, slot = 0;
     int block = 0;
     for (int64_t p = kept_start_[r]; p < kept_start_[r + 1]; ++p) {

@@ -128,3 +128,142 @@ def check_stored_numbers(program: Path, path: Path, name: str, folder: Path, thr
 @pytest.mark.parametrize("suffix", QUICK)
 def test_stored_numbers(program, frozen_file, tmp_path, suffix, name):
     check_stored_numbers(program, frozen_file(name, suffix), name, tmp_path, threads=3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(".pt2" not in INSTALLED, reason="PyTorch is not installed")
+def test_stored_numbers_of_machine_code(program, frozen_file, tmp_path):
+    check_stored_numbers(program, frozen_file(PLAIN, ".pt2"), PLAIN, tmp_path, threads=3)
+
+
+@pytest.fixture
+def no_rows(tmp_path: Path) -> Path:
+    """The inputs of a table without rows."""
+    path = tmp_path / "no_rows"
+    shapes = {"vectors": (0, 4, 3), "index": (0, 4), "types": (0,), "neighbor_types": (0, 4), "frame": (0,)}
+    shapes |= {"fparam": (1, 0), "aparam": (0, 0), "rows_0": (0,), "rows_1": (0,), "slots_0": (2,), "slots_1": (2,)}
+    floats = ("vectors", "fparam", "aparam")
+    write_inputs({k: np.zeros(s, float if k in floats else np.int64) for k, s in shapes.items()}, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", QUICK)
+def test_no_rows_have_no_outputs(program, frozen_file, no_rows, suffix):
+    out = run(program, frozen_file(PLAIN, suffix), no_rows)
+    assert {name: x.size for name, x in out.items()} == {"energy": 0, "mask": 0, "gradient": 0}
+
+
+def test_sizes_that_do_not_fit_are_refused(program, frozen_file, no_rows):
+    no_rows.write_text(no_rows.read_text().replace("rows_0 i 1 0", "rows_0 i 1 1 0").replace("(0,)", ""))
+    no_rows.write_text(no_rows.read_text().replace("vectors f 3 0 4 3", "vectors f 3 2 4 3 " + "0 " * 24))
+    out = run(program, frozen_file(PLAIN, ".dp"), no_rows)
+    assert "blocks of the table do not fit" in out["error"]
+
+
+def damage(path: Path) -> None:
+    """Change a byte of the program in a frozen file, or of the only file."""
+    if path.is_dir():
+        path = path / "saved_model.pb"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+
+
+def copied(path: Path, folder: Path) -> Path:
+    copy = folder / path.name
+    if path.is_dir():
+        shutil.copytree(path, copy)
+    else:
+        shutil.copy(path, copy)
+    return copy
+
+
+@pytest.mark.parametrize("suffix", [s for s in QUICK if KINDS[s][1] != "numpy"])
+def test_damaged_files_are_named(program, frozen_file, no_rows, tmp_path, suffix):
+    path = copied(frozen_file(PLAIN, suffix), tmp_path)
+    damage(path)
+    assert str(path) in run(program, path, no_rows)["error"]
+
+
+@pytest.mark.parametrize("suffix", [s for s in (".pth", ".pb", ".dp") if s in INSTALLED])
+def test_files_cut_short_are_named(program, frozen_file, no_rows, tmp_path, suffix):
+    path = copied(frozen_file(PLAIN, suffix), tmp_path)
+    path.write_bytes(path.read_bytes()[:-1000])
+    error = run(program, path, no_rows)["error"]
+    assert f"{path} is damaged" in error
+    assert "again" in error
+
+
+@pytest.mark.skipif(".pth" not in INSTALLED, reason="PyTorch is not installed")
+def test_newer_files_are_refused(program, frozen_file, no_rows, tmp_path):
+    path = tmp_path / "new.pth"
+    with zipfile.ZipFile(frozen_file(PLAIN, ".pth")) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name.endswith("capabilities.json"):
+                content = json.dumps(json.loads(content) | {"version": 9}).encode()
+            new.writestr(name, content)
+    error = run(program, path, no_rows)["error"]
+    assert "version 9" in error
+    assert "pip install --upgrade dp-ops" in error
+
+
+@pytest.fixture
+def bare_python(tmp_path: Path) -> Iterator[Path]:
+    """The executable of a Python without packages."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    (tmp_path / "bare/lib" / version / "site-packages").mkdir(parents=True)
+    (tmp_path / "bare/bin").mkdir()
+    (tmp_path / "bare/pyvenv.cfg").write_text("home = /nowhere/bin\n")
+    (tmp_path / "bare/bin/python3").touch()
+    return tmp_path / "bare/bin/python3"
+
+
+@pytest.mark.parametrize("suffix", [s for s in (".pth", ".pb", ".dp") if s in INSTALLED])
+def test_an_absent_framework_is_named(program, frozen_file, no_rows, bare_python, tmp_path, suffix):
+    error = run(
+        program, frozen_file(PLAIN, suffix), no_rows, DP_PYTHON=str(bare_python), HOME=str(tmp_path), PYTHONPATH=""
+    )["error"]
+    assert "pip install" in error
+    assert "DP_PYTHON" in error
+
+
+@pytest.mark.skipif(".pth" not in INSTALLED, reason="PyTorch is not installed")
+def test_another_version_of_pytorch_is_named(program, frozen_file, no_rows, bare_python):
+    torch = next(bare_python.parents[1].glob("lib/*/site-packages")) / "torch"
+    (torch / "lib").mkdir(parents=True)
+    (torch / "version.py").write_text("__version__ = '1.2.3+cpu'\n")
+    (torch / "lib/libtorch_cpu.so").touch()
+    error = run(program, frozen_file(PLAIN, ".pth"), no_rows, DP_PYTHON=str(bare_python))["error"]
+    assert "1.2.3" in error
+    assert "python -m dp_ops.build torch" in error
+
+
+def test_no_number_of_threads(program, frozen_file, no_rows):
+    suffix = next((s for s in (".pb", ".pth") if s in INSTALLED), None)
+    if suffix is None:
+        pytest.skip("neither TensorFlow nor PyTorch is installed")
+    path = frozen_file("dpa2_small", suffix)
+    error = run(program, path, no_rows, DP_INTRA_OP_PARALLELISM_THREADS="two")["error"]
+    assert "DP_INTRA_OP_PARALLELISM_THREADS is 'two'" in error
+
+
+def test_the_python_of_the_process_is_used(frozen_file, tmp_path):
+    """The C interface inside Python: the engine joins the interpreter that runs."""
+    script = f"""
+import ctypes, numpy as np
+library = ctypes.CDLL({str(dp_ops.library("deepmd_c"))!r})
+library.DP_NewDeepPot.restype = library.DP_DeepPotCheckOK.restype = ctypes.c_void_p
+pot = ctypes.c_void_p(library.DP_NewDeepPot({str(frozen_file(PLAIN, ".yaml"))!r}.encode()))
+case = np.load({str(GOLDEN / PLAIN)!r} + ".npz")
+coord, box, types = case["coord"][0].ravel(), case["box"][0].ravel(), case["atype"].astype(np.int32)
+energy, force, virial = np.zeros(1), np.zeros(coord.size), np.zeros(9)
+address = lambda x: ctypes.c_void_p(x.ctypes.data)
+library.DP_DeepPotCompute(pot, len(types), address(coord), address(types), address(box), address(energy),
+                          address(force), address(virial), None, None)
+print(ctypes.string_at(library.DP_DeepPotCheckOK(pot)).decode())
+assert abs(energy[0] / case["energy"][0].item() - 1) < 1e-9
+assert np.abs(force - case["force"][0].ravel()).max() < 1e-9 * np.abs(force).max()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

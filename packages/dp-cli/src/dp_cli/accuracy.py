@@ -31,6 +31,8 @@ LINES = {
     "energy": Line("Energy {}", "eV"),
     "energy/N": Line("Energy {}/Natoms", "eV"),
     "force": Line("Force  {}", "eV/Å"),
+    "force on atoms": Line("Force atom {}", "eV/Å", width=20),
+    "magnetic force": Line("Force spin {}", "eV/uB", width=20),
     "weighted force": Line("Force weighted {}", "eV/Å"),
     "virial": Line("Virial {}", "eV"),
     "virial/N": Line("Virial {}/Natoms", "eV"),
@@ -113,6 +115,8 @@ class Predicted:
     force: Floats | None = None  # (N, 3) eV/Å, of energy models
     virial: Floats | None = None  # (3, 3) eV
     hessian: Floats | None = None  # (3N, 3N) eV/Å², where the frame has the label
+    magnetic: Floats | None = None  # (N, 3) eV/μB, of models with spins
+    spinning: NDArray[np.bool_] | None = None  # (N,), atoms with a spin
 
 
 def compare(frame: Frame, predicted: Predicted, output: OutputDef, accuracy: Accuracy, *, atomic: bool) -> None:
@@ -146,9 +150,11 @@ def _compare_energy(frame: Frame, predicted: Predicted, accuracy: Accuracy, *, a
         accuracy.add("energy/N", error / natoms)
     if "force" in frame.found:
         error = (predicted.force - labels["force"])[real]
-        accuracy.add("force", error)
+        accuracy.add("force" if predicted.magnetic is None else "force on atoms", error)
         if "atom_pref" in frame.found:
             accuracy.add("weighted force", error, labels["atom_pref"][real])
+    if predicted.magnetic is not None and "force_mag" in frame.found:
+        accuracy.add("magnetic force", (predicted.magnetic - labels["force_mag"])[predicted.spinning])
     if "virial" in frame.found and frame.box is not None:
         error = predicted.virial.ravel() - labels["virial"]
         accuracy.add("virial", error)

@@ -22,6 +22,8 @@ COLUMNS = {
     "e": ["e"],
     "e_peratom": ["e"],
     "f": ["fx", "fy", "fz"],
+    "fr": ["fx", "fy", "fz"],
+    "fm": ["fmx", "fmy", "fmz"],
     "v": [f"v{ab}" for ab in _NINE],
     "v_peratom": [f"v{ab}" for ab in _NINE],
     "s": [f"s{ab}" for ab in _NINE],
@@ -34,6 +36,9 @@ class Details:
 
     Tensors are in ``<prefix>.out``. Of densities of states, properties and populations every frame has a file,
     ``<prefix>.dos.out.<frame>``, with the number of the system before that of the frame after the first system.
+
+    Models with spins have ``<prefix>.fr.out`` with the forces on atoms in place of ``<prefix>.f.out``, and
+    ``<prefix>.fm.out`` with the magnetic forces on atoms that have a spin.
 
     Labels that the data do not have are NaN. The stress has rows for periodic frames with a virial only.
     """
@@ -87,7 +92,10 @@ class Details:
         virial = _pair(frame, "virial", predicted.virial.reshape(1, 9))
         self._rows("e", *energy)
         self._rows("e_peratom", *(x / natoms for x in energy))
-        self._rows("f", *(x[real] for x in _pair(frame, "force", predicted.force)))
+        of_atoms = [x[real] for x in _pair(frame, "force", predicted.force)]
+        self._rows("f" if predicted.magnetic is None else "fr", *of_atoms)
+        if predicted.magnetic is not None:
+            self._rows("fm", *(x[predicted.spinning] for x in _pair(frame, "force_mag", predicted.magnetic)))
         self._rows("v", *virial)
         self._rows("v_peratom", *(x / natoms for x in virial))
         if frame.box is not None and "virial" in frame.found:

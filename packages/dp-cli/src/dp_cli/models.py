@@ -83,6 +83,7 @@ def difference(first: Predictor, second: Predictor) -> Difference:
             scales[name] = max(scales.get(name, 0.0), float(np.abs(x).max()))
     energy = model.output.kind == "energy"
     units = dict.fromkeys(found, "") | ({"energy": "eV/atom", "force": "eV/Å", "virial": "eV/atom"} if energy else {})
+    units |= {"magnetic force": "eV/μB"} if "magnetic force" in found else {}
     return Difference(found, scales, units)
 
 
@@ -93,10 +94,12 @@ def _quantities(predictor: Predictor, sample: Sample) -> dict[str, Any]:
         fparam=None if sample.fparam is None else sample.fparam[None],
         aparam=sample.aparam,
         charge_spin=None if sample.charge_spin is None else sample.charge_spin[None],
+        spin=sample.spin,
     )
     natoms, output = len(sample.types), predictor.get_model().output
     found = {output.name: out.total / natoms if output.reducible else out.atomic}
-    return found | ({"force": out.force, "virial": out.virial / natoms} if output.differentiable else {})
+    found |= {"force": out.force, "virial": out.virial / natoms} if output.differentiable else {}
+    return found if out.magnetic is None else found | {"magnetic force": out.magnetic}
 
 
 def check_same(source: Predictor, path: Path, target: str) -> None:

@@ -13,6 +13,7 @@ from dp_core.data import Frame, Label, System, validate_frame
 from dp_core.errors import ConfigError, DpError
 from dp_core.inputs import atomic_label, eval_arguments, input_arrays, input_labels, total_label
 from dp_core.prediction import Parameters, Structure, hessian
+from dp_core.virtual_atoms import virtual_atoms
 
 if TYPE_CHECKING:
     from dp_core.data.frame import Floats, Integers
@@ -32,6 +33,7 @@ def predictions(
     """
     model = potential.get_model()
     output: OutputDef = model.output
+    virtual = virtual_atoms(model)
     labels = [*_labels(model, system, atomic=atomic), *input_labels(model)]
     for frames in _chunks(system, order, labels):
         try:
@@ -49,6 +51,8 @@ def predictions(
                     selected=np.isin(frame.types, potential.get_sel_type()),
                     force=out.force[rows] if output.kind == "energy" else None,
                     virial=out.virial[k] if output.kind == "energy" else None,
+                    magnetic=None if out.magnetic is None else out.magnetic[rows],
+                    spinning=None if virtual is None else virtual.magnetic(frame.types),
                     hessian=_hessian(potential, frame) if "hessian" in frame.found else None,
                 ),
             )
@@ -60,6 +64,8 @@ def _labels(model: Any, system: System, *, atomic: bool) -> list[Label]:
     if kind == "energy":
         wanted = [Label("virial", 9), Label("atom_pref", 1, atomic=True, repeat=3), Label("hessian", 9, atomic=True)]
         wanted += [Label("atom_ener", 1, atomic=True)] if atomic else []
+        wanted = [label for label in wanted if label.key != "hessian" or virtual_atoms(model) is None]
+        wanted += [Label("force_mag", 3, atomic=True)] if virtual_atoms(model) is not None else []
         always = [Label("energy", 1), Label("force", 3, atomic=True)]
         return always + [label for label in wanted if label.key in there]
     wanted = [atomic_label(model)] if atomic or not model.output.reducible else []

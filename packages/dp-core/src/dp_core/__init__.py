@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dp_core.errors import BackendError, ConfigError, DataError, DpError, FormatError, NonFiniteError
-    from dp_core.inference import DeepPot
+    from dp_core.inference import DeepPot, DeepSpin
     from dp_core.model_deviation import calc_model_devi
     from dp_core.model_file import load_model, save_model
     from dp_core.prediction import Prediction, Structure
@@ -27,6 +27,7 @@ _HOMES = {
     "DeepPopulation": "predictors",
     "DeepPot": "inference",
     "DeepProperty": "predictors",
+    "DeepSpin": "inference",
     "DpError": "errors",
     "FormatError": "errors",
     "NonFiniteError": "errors",
@@ -48,6 +49,7 @@ __all__ = [
     "DeepPopulation",
     "DeepPot",
     "DeepProperty",
+    "DeepSpin",
     "DpError",
     "FormatError",
     "NonFiniteError",

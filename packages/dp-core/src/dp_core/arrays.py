@@ -103,11 +103,18 @@ def by_block(functions: Sequence[Callable[[Array], Array]], x: Array, counts: Se
     return concat([function(block) for function, block in some or [blocks[0][:2]]])
 
 
+#: Lost in the rounding of any square of a distance between atoms, in single precision too.
+_TINY = 1e-30
+
+
 def safe_norm(x: Array, mask: Array) -> Array:
-    """Length of the last axis, with gradient 0 where the mask is False: (…, 3), (…) -> (…); 1 where masked."""
+    """Length of the last axis, with gradient 0 where the mask is False: (…, 3), (…) -> (…); 1 where masked.
+
+    The gradient of the length 0, that of a virtual atom from its atom if there is no spin, is 0 too.
+    """
     xp = namespace(x, mask)
     squares = xp.sum(x * x, axis=-1)
-    return xp.sqrt(xp.where(mask, squares, xp.ones_like(squares)))
+    return xp.sqrt(xp.where(mask, squares, xp.ones_like(squares)) + _TINY)
 
 
 def sigmoid(x: Array) -> Array:

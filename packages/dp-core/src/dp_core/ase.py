@@ -21,6 +21,7 @@ from dp_core.errors import DataError, nearest
 from dp_core.inference import DeepPot
 from dp_core.neighbors import Floats, Ints, MovingPairs
 from dp_core.prediction import Structure
+from dp_core.virtual_atoms import virtual_atoms
 
 #: What the calculator reads from ``atoms.info``.
 _INFO = ("fparam", "aparam", "charge_spin")
@@ -34,12 +35,13 @@ class DP(Calculator):
     skin: Å; neighbours are searched again only when atoms have moved by half of it. Results do not depend on it.
 
     Frame and atomic parameters are read from ``atoms.info["fparam"]`` and ``atoms.info["aparam"]``, the total charge
-    and multiplicity from ``atoms.info["charge_spin"]``. The stress is that of periodic structures only. Structures must
-    be periodic in all directions or in none.
+    and multiplicity from ``atoms.info["charge_spin"]``. The spins (μB) of models that have them are the initial
+    magnetic moments of the atoms, vectors or numbers along z; ``magnetic_forces`` are −∂E/∂spin in eV/μB. The stress is
+    that of periodic structures only. Structures must be periodic in all directions or in none.
     """
 
     implemented_properties: ClassVar[list[str]] = [
-        "energy", "free_energy", "energies", "forces", "virial", "stress",
+        "energy", "free_energy", "energies", "forces", "virial", "stress", "magnetic_forces",
     ]  # fmt: skip
     default_parameters: ClassVar[dict[str, Any]] = {}
 
@@ -79,10 +81,17 @@ class DP(Calculator):
         if atoms is None:
             raise DataError("The calculator has no structure. Give atoms, or use atoms.calc = DP(...).")
         coord, box, types = np.array(atoms.positions, np.float64), _cell(atoms), self._types(atoms)
+        structure, spin = Structure(coord, box, types), None
+        virtual = virtual_atoms(self.dp.get_model())
+        seen = structure
+        if virtual is not None:
+            spin = _spins(atoms)
+            seen = virtual.structure(structure, spin)
         result = self.dp.predict(
-            [Structure(coord, box, types)],
+            [structure],
             **{key: atoms.info.get(key) for key in _INFO},
-            pairs=[self._pairs(coord, box, types)],
+            spin=spin,
+            pairs=[self._pairs(seen.coord, box, seen.types)],
         )
         energy, virial = float(result.energy[0]), result.virial[0]
         self.results = {
@@ -92,6 +101,8 @@ class DP(Calculator):
             "forces": result.force,
             "virial": virial,
         }
+        if result.magnetic is not None:
+            self.results["magnetic_forces"] = result.magnetic
         if box is not None:
             volume = abs(float(np.linalg.det(box)))
             self.results["stress"] = full_3x3_to_voigt_6_stress(-0.5 * (virial + virial.T) / volume)
@@ -101,6 +112,12 @@ class DP(Calculator):
         for symbol in sorted(set(symbols) - set(self.type_dict)):
             raise DataError(f"The model does not know the element {symbol!r}{nearest(symbol, self.type_dict)}")
         return np.array([self.type_dict[symbol] for symbol in symbols], np.int64)
+
+
+def _spins(atoms: Atoms) -> Floats:
+    """The initial magnetic moments as vectors, (N, 3) in μB."""
+    moments = np.array(atoms.get_initial_magnetic_moments(), np.float64)
+    return moments if moments.ndim == 2 else moments[:, None] * np.array([0.0, 0.0, 1.0])
 
 
 def _cell(atoms: Atoms) -> Floats | None:

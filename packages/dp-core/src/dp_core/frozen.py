@@ -18,6 +18,8 @@ Inputs, in this order (n rows, K slots, F frames):
 There are as many blocks of rows as the record says (``blocks``): one, or one for each type. There are as many blocks
 of slots, and one more for each of the ``shells`` of the record. Outputs are those of every atom in the order of the
 record: the output of the model, ``mask``, and ``gradient`` if that output is differentiable.
+
+Models with spins have no further inputs: their virtual atoms are atoms of the table, see docs/frozen.md.
 """
 
 from __future__ import annotations
@@ -41,8 +43,9 @@ from dp_core.models.protocol import message_passing
 from dp_core.module import Array, leaves, replace
 from dp_core.neighbors import Neighborhood
 from dp_core.outputs import Gradient, evaluate_atoms
+from dp_core.virtual_atoms import virtual_atoms
 
-_NEWEST = 1  # version of the record that this program understands
+_NEWEST = 2  # version of the record that this program understands
 #: Differences between a graph and its model that rounding explains, relative to the largest number of an output.
 _ROUNDING = {"float64": 1e-9, "float32": 1e-4}
 
@@ -80,10 +83,13 @@ def capabilities(model: Any) -> dict[str, Any]:
         "reducible": False,
         "differentiable": False,
     }
+    virtual = virtual_atoms(model)
+    spin = {} if virtual is None else {"spin": {"scale": virtual.scale.tolist()}}
     blocks = [f"rows_{k}" for k in range(spec.blocks)] + [f"slots_{k}" for k in range(spec.slot_blocks)]
     return {
-        "version": _NEWEST,
+        "version": 1 if virtual is None else 2,  # who does not know of virtual atoms must not use the graph
         "type_map": list(model.type_map),
+        **spin,
         "rcut": spec.rcut,
         "sel": list(spec.sel),
         "by_type": spec.by_type,

@@ -34,6 +34,7 @@ from dp_core.models.protocol import members, message_passing
 from dp_core.module import Array, is_array
 from dp_core.neighbors import Floats, Ints, Neighborhood, NeighborSpec, PairList
 from dp_core.prediction import Parameters, Prediction, Structure, hessian, predict, tables
+from dp_core.virtual_atoms import spins_of, virtual_atoms
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +61,7 @@ class Predictor:
     """
 
     kind: str | None = None  # what the model must predict; None for anything
-    has_efield = has_spin = False
-    use_spin: tuple[bool, ...] = ()
+    has_efield = False
 
     def __init__(self, model: str | Path | Any, backend: str | None = None, auto_batch_size: bool | int = True) -> None:
         is_path = isinstance(model, str | Path)
@@ -121,8 +121,8 @@ class Predictor:
         return [t for t in range(self.get_ntypes()) if t not in self._model.atom_exclude_types]
 
     def get_ntypes_spin(self) -> int:
-        """Number of types that carry a spin: none."""
-        return 0
+        """Number of types that carry a spin."""
+        return sum(self.use_spin)
 
     def has_chg_spin_ebd(self) -> bool:
         """Whether the model depends on the total charge and spin."""
@@ -131,6 +131,17 @@ class Predictor:
     def has_default_chg_spin(self) -> bool:
         """Whether the total charge and spin may be left out."""
         return self.has_chg_spin_ebd() and default_chg_spin(self._model) is not None
+
+    @property
+    def use_spin(self) -> tuple[bool, ...]:
+        """Which types have a spin; empty for models without."""
+        virtual = virtual_atoms(self._model)
+        return () if virtual is None else virtual.use_spin
+
+    @property
+    def has_spin(self) -> bool:
+        """Whether the model needs the spins of the atoms."""
+        return virtual_atoms(self._model) is not None
 
     @property
     def has_hessian(self) -> bool:
@@ -184,38 +195,59 @@ class Predictor:
         fparam: ArrayLike | None = None,
         aparam: ArrayLike | None = None,
         charge_spin: ArrayLike | None = None,
+        spin: ArrayLike | None = None,
         atomic_virial: bool = False,
         pairs: Sequence[PairList] | None = None,
     ) -> Prediction:
         """Energies, forces and virials of frames of any sizes, or what the model predicts instead.
 
-        fparam: (frames, d); aparam: (all atoms, d), frame after frame; charge_spin: (frames, 2). ``pairs``, of
-        ``neighbors.frame_pairs`` with a skin, may be used again while no atom has moved more than half of that skin. A
-        structure is anything with ``coord``, ``box`` and ``types``.
+        fparam: (frames, d); aparam: (all atoms, d), frame after frame; charge_spin: (frames, 2); spin: (all atoms,
+        3) in μB. ``pairs``, of ``neighbors.frame_pairs`` with a skin, may be used again while no atom has moved more
+        than half of that skin; those of models with spins are of the atoms and virtual atoms. A structure is anything
+        with ``coord``, ``box`` and ``types``.
 
         Raises DataError for inputs that do not fit the model.
         """
         structures = [_checked(s, f"structure {k}") for k, s in enumerate(structures)]
         natoms = [len(s.types) for s in structures]
         parameters = self._parameters(len(natoms), sum(natoms), None, fparam, aparam, charge_spin)
-        return self._predicted(structures, natoms, parameters, atomic_virial=atomic_virial, pairs=pairs)
+        spins = self._spins(structures, spin)
+        return self._predicted(structures, natoms, parameters, spins, atomic_virial=atomic_virial, pairs=pairs)
 
     def _predicted(
         self,
         structures: Sequence[Structure],
         natoms: Sequence[int],
         parameters: Parameters,
+        spins: Sequence[Floats] | None = None,
         *,
         atomic_virial: bool = False,
         pairs: Sequence[PairList] | None = None,
         evaluate: Evaluator | None = None,
     ) -> Prediction:
-        """What the model predicts; ``evaluate`` takes the place of the backend's evaluator."""
-        parts = self._tables(structures, parameters, pairs)
+        """What the model predicts; ``evaluate`` takes the place of the backend's evaluator.
+
+        spins: those of each structure, of models that have them.
+        """
+        virtual = virtual_atoms(self._model)
+        seen, counts = structures, natoms
+        if virtual is not None:
+            assert spins is not None
+            seen = [virtual.structure(s, spin) for s, spin in zip(structures, spins, strict=True)]
+            counts, parameters = [2 * n for n in natoms], virtual.parameters(parameters, natoms)
+        parts = self._tables(seen, parameters, pairs)
         output, function = self._model.output, evaluate or self._evaluator()
-        result, wanted = predict(function, parts, natoms, output, atomic_virial=atomic_virial)
+        result, wanted = predict(function, parts, counts, output, atomic_virial=atomic_virial)
         self._warn_of_overflow(wanted)
-        return result
+        return result if virtual is None or spins is None else virtual.folded(result, structures, spins)
+
+    def _spins(self, structures: Sequence[Structure], spin: ArrayLike | None) -> list[Floats] | None:
+        """The spins of each structure, None for models without. Raises DataError where they are missing or too many."""
+        if (spin is None) == (virtual_atoms(self._model) is None):
+            return None if spin is None else spins_of(spin, [s.types for s in structures])
+        if spin is not None:
+            raise DataError("spin was given, but the model has no spins. Leave it out, or open a model with spins.")
+        raise DataError("The model has spins; give spin as (frames, atoms, 3) numbers in μB.")
 
     def eval_descriptor(
         self,
@@ -227,10 +259,11 @@ class Predictor:
         mixed_type: bool = False,
         dtype: Any = None,
         charge_spin: ArrayLike | None = None,
+        spin: ArrayLike | None = None,
     ) -> NDArray[np.floating]:
         """The descriptor of every atom, (frames, atoms, width), in the NumPy type ``dtype``. Inputs as in ``eval``."""
         inputs = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type, charge_spin)
-        return self._features(_descriptor, *inputs, dtype)
+        return self._features(_descriptor, *inputs, dtype, spin)
 
     def eval_fitting_last_layer(
         self,
@@ -242,10 +275,11 @@ class Predictor:
         mixed_type: bool = False,
         dtype: Any = None,
         charge_spin: ArrayLike | None = None,
+        spin: ArrayLike | None = None,
     ) -> NDArray[np.floating]:
         """The values before the output layer of the fitting, (frames, atoms, width). Inputs as in ``eval``."""
         inputs = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type, charge_spin)
-        return self._features(_last_layer, *inputs, dtype)
+        return self._features(_last_layer, *inputs, dtype, spin)
 
     def close(self) -> None:
         """Free the model's memory on the backend; nothing can be evaluated afterwards."""
@@ -265,14 +299,18 @@ class Predictor:
         return self._evaluate
 
     def _tables(self, structures: Sequence[Structure], parameters: Parameters, pairs: Any = None) -> Any:
+        whole = message_passing(self._model)
+        # the energy of virtual atoms is zero, so that they need no rows but to pass messages on
+        centers = len(self._model.type_map) if self.has_spin and not whole else None
         return tables(
             structures,
             self.neighbor_spec,
             self._backend,
             rows=self._rows,
-            whole=message_passing(self._model),
+            whole=whole,
             parameters=parameters,
             pairs=pairs,
+            centers=centers,
         )
 
     def _features(
@@ -282,10 +320,15 @@ class Predictor:
         na: int,
         parameters: Parameters,
         dtype: Any,
+        spin: ArrayLike | None,
     ) -> NDArray[np.floating]:
         """One row of numbers for every atom of frames with ``na`` atoms each: (frames, atoms, width)."""
         self._evaluator()
-        nframes = len(structures)
+        nframes, wished = len(structures), na
+        virtual, spins = virtual_atoms(self._model), self._spins(structures, spin)
+        if virtual is not None and spins is not None:
+            structures = [virtual.structure(s, x) for s, x in zip(structures, spins, strict=True)]
+            na, parameters = 2 * na, virtual.parameters(parameters, [na] * nframes)
         result: NDArray[np.floating] | None = None
         wanted = np.zeros(1, np.int64)
         for part in self._tables(structures, parameters):
@@ -296,7 +339,7 @@ class Predictor:
             result[part.atoms][rows[rows >= 0]] = values[rows >= 0]
             wanted = np.maximum(wanted, part.wanted)
         self._warn_of_overflow(wanted)
-        return np.zeros((0, na, 0)) if result is None else result.reshape(nframes, na, -1)
+        return np.zeros((0, wished, 0)) if result is None else result.reshape(nframes, na, -1)[:, :wished]
 
     def _inputs(
         self,
@@ -368,13 +411,10 @@ class Predictor:
     def _warn_of_overflow(self, wanted: Ints) -> None:
         if self._warned or len(wanted) == 1:  # nothing was evaluated
             return
+        names = getattr(self._model, "backbone", self._model).type_map
         for spec, found in self.neighbor_spec.crowded(wanted):
             self._warned = True
-            words = (
-                [f"{n} {name}" for n, name in zip(found, [*self._model.type_map, "in all"])]
-                if spec.by_type
-                else [str(found[-1])]
-            )
+            words = [f"{n} {name}" for n, name in zip(found, [*names, "in all"])] if spec.by_type else [str(found[-1])]
             log.warning(
                 "An atom has more neighbours within %g Å than the model was made for; only the nearest count, so "
                 "energies jump when a neighbour enters. Largest numbers found: %s. Numbers of the model (sel): %s. "
@@ -402,30 +442,48 @@ class DeepPot(Predictor):
         aparam: ArrayLike | None = None,
         mixed_type: bool = False,
         charge_spin: ArrayLike | None = None,
+        spin: ArrayLike | None = None,
     ) -> tuple[Floats, ...]:
         """Energy (frames, 1) in eV, force (frames, atoms, 3) in eV/Å and virial (frames, 9) in eV.
 
         With ``atomic`` also the energy (frames, atoms, 1) and virial (frames, atoms, 9) of every atom. Last, if
-        ``has_hessian``, the second derivatives of the energy (frames, 3·atoms, 3·atoms) in eV/Å², computed by NumPy.
+        ``has_hessian``, the second derivatives of the energy (frames, 3·atoms, 3·atoms) in eV/Å², computed by NumPy; if
+        ``has_spin``, the magnetic force −∂E/∂spin (frames, atoms, 3) in eV/μB and whether each atom has a spin (frames,
+        atoms, 1).
 
         coords: (frames, atoms, 3) in Å, or the same numbers in any shape; cells: (frames, 3, 3) in Å with the lattice
         vectors as rows, in any shape, None for open boundaries; atom_types: (atoms,), or (frames, atoms) with
         ``mixed_type``, −1 for virtual atoms, whose results are 0; fparam: (frames, d), or (d,) for all frames;
         aparam: (frames, atoms, d), (atoms, d) or (d,); charge_spin: (frames, 2), or (2,) for all frames, the total
-        charge in e and the multiplicity 2S + 1, for models that depend on them.
+        charge in e and the multiplicity 2S + 1, for models that depend on them; spin: (frames, atoms, 3) in μB, of
+        models with spins.
 
         Raises DataError for inputs that do not fit together or the model, NonFiniteError for an infinite result.
         """
         structures, na, parameters = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type, charge_spin)
         nf = len(structures)
-        result = self._predicted(structures, [na] * nf, parameters, atomic_virial=atomic)
+        spins = self._spins(structures, spin)
+        result = self._predicted(structures, [na] * nf, parameters, spins, atomic_virial=atomic)
         out = [result.energy.reshape(nf, 1), result.force.reshape(nf, na, 3), result.virial.reshape(nf, 9)]
         if result.atom_virial is not None:
             out += [result.atom_energy.reshape(nf, na, 1), result.atom_virial.reshape(nf, na, 9)]
         if self.has_hessian:
             each = [hessian(self._model, s, parameters.of_frame(k, na)) for k, s in enumerate(structures)]
             out.append(np.array(each).reshape(nf, 3 * na, 3 * na))
+        virtual = virtual_atoms(self._model)
+        if virtual is not None and result.magnetic is not None:
+            magnetic = np.array([virtual.magnetic(s.types) for s in structures], bool)
+            out += [result.magnetic.reshape(nf, na, 3), magnetic.reshape(nf, na, 1)]
         return tuple(out)
+
+
+class DeepSpin(DeepPot):
+    """A potential whose atoms have spins; as DeepPot, which opens it too."""
+
+    def __init__(self, model: str | Path | Any, backend: str | None = None, auto_batch_size: bool | int = True) -> None:
+        super().__init__(model, backend, auto_batch_size)
+        if not self.has_spin:
+            raise ConfigError("The model has no spins, so it is nothing for DeepSpin. DeepPot opens it.")
 
 
 def as_structures(

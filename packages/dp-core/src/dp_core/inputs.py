@@ -15,6 +15,7 @@ import numpy as np
 from dp_core.data.frame import Floats, Frame, Label
 from dp_core.errors import DataError
 from dp_core.models.protocol import members
+from dp_core.virtual_atoms import SPIN, virtual_atoms
 
 #: Total charges −100 … 99 and multiplicities 0 … 99 are known.
 CHARGES, SPINS = 200, 100
@@ -76,7 +77,7 @@ def check_charge_spin(values: Floats, where: str) -> None:
 
 
 def input_labels(model: Any) -> list[Label]:
-    """``fparam``, ``charge_spin`` and ``aparam`` as far as the model needs them; what has a default may be absent."""
+    """``fparam``, ``charge_spin``, ``aparam``, ``spin`` as the model needs them; what has a default may be absent."""
     labels = []
     if numb_fparam(model):
         labels.append(_of_frame("fparam", numb_fparam(model), default_fparam(model)))
@@ -84,6 +85,8 @@ def input_labels(model: Any) -> list[Label]:
         labels.append(_of_frame("charge_spin", 2, default_chg_spin(model)))
     if numb_aparam(model):
         labels.append(Label("aparam", numb_aparam(model), atomic=True, required=True))
+    if virtual_atoms(model) is not None:
+        labels.append(SPIN)
     return labels
 
 
@@ -98,8 +101,8 @@ def eval_arguments(frames: Sequence[Frame]) -> dict[str, Floats]:
     read, found = frames[0].labels, dict[str, Floats]()
     for name in {"fparam", "charge_spin"} & read.keys():
         found[name] = np.stack([f.labels[name] for f in frames])
-    if "aparam" in read:
-        found["aparam"] = np.concatenate([f.labels["aparam"] for f in frames])
+    for name in {"aparam", "spin"} & read.keys():
+        found[name] = np.concatenate([f.labels[name] for f in frames])
     return found
 
 

@@ -35,6 +35,7 @@ def calc_model_devi(
     relative: float | None = None,
     relative_v: float | None = None,
     charge_spin: ArrayLike | None = None,
+    spin: ArrayLike | None = None,
 ) -> Floats:
     """Model deviation of frames: (frames, 8), with ``atomic`` (frames, 8 + atoms).
 
@@ -42,7 +43,8 @@ def calc_model_devi(
     and of the force (eV/Å), then that of the energy per atom (eV), then the force deviation of every atom. Virtual
     atoms do not count.
 
-    coord, box, atype, mixed_type, fparam, aparam, charge_spin: as in ``DeepPot.eval``; box None for open boundaries.
+    coord, box, atype, mixed_type, fparam, aparam, charge_spin, spin: as in ``DeepPot.eval``; box None for open
+    boundaries. Magnetic forces are not compared.
     models: two or more (one is enough with ``real_data``), of the same type map.
     fname: also write the table to this file, see ``write_model_devi``.
     real_data: the labels ``energy`` and ``virial`` (eV, of whole frames) and ``force`` (eV/Å); the result is then the
@@ -56,7 +58,9 @@ def calc_model_devi(
     _check_models(opened, needed=1 if real_data else 2)
     types = np.asarray([s.types for s in as_structures(coord, box, atype, mixed_type)])
     results = [
-        m.eval(coord, box, atype, fparam=fparam, aparam=aparam, mixed_type=mixed_type, charge_spin=charge_spin)[:3]
+        m.eval(
+            coord, box, atype, fparam=fparam, aparam=aparam, mixed_type=mixed_type, charge_spin=charge_spin, spin=spin
+        )[:3]
         for m in opened
     ]
     energy, force, virial = (np.stack(values) for values in zip(*results, strict=True))

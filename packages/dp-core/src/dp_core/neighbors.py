@@ -21,6 +21,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Rows = NDArray[np.int32]
 
+#: ``NeighborSpec.closest`` of models whose virtual atoms may be where their atoms are.
+COINCIDENT = -1.0
+
 
 @module
 class Neighborhood:
@@ -71,7 +74,7 @@ class NeighborSpec:
     split: bool = False  # blocks by type although sel limits all types together
     types_alone: bool = False
     marks_first: bool = False
-    closest: float = 0.0  # Å, pairs should be farther apart
+    closest: float = 0.0  # Å, pairs should be farther apart; negative: they may be at the same place
     parts: tuple[NeighborSpec, ...] = ()  # what each of several models that share the table sees of it
 
     @property

@@ -69,6 +69,7 @@ class Prediction:
     atomic: Floats  # (atoms, S)
     natoms: Ints  # (frames,)
     derivatives: Derivatives | None
+    magnetic: Floats | None = None  # (atoms, 3) eV/μB, −∂E/∂spin; None without spins
 
     @property
     def energy(self) -> Floats:
@@ -132,8 +133,11 @@ def tables(
     whole: bool = False,
     parameters: Parameters,
     pairs: Sequence[PairList] | None = None,
+    centers: int | None = None,
 ) -> Iterator[Part]:
     """Tables of about ``rows`` rows in the order of the frames; with ``whole``, no frame is cut.
+
+    centers: only atoms of types below this have rows, which come first; None for all.
 
     ``pairs`` are the pairs of the frames where they are known already. Raises DataError for impossible structures.
     """
@@ -141,7 +145,8 @@ def tables(
     def cuts() -> Iterator[_Cut]:
         for k, s in enumerate(structures):
             known = frame_pairs(s.coord, s.box, s.types, spec) if pairs is None else pairs[k]
-            yield len(known.atoms), partial(row_neighbors, known, s.coord, s.box, spec)
+            n = len(known.atoms) if centers is None else int(np.searchsorted(known.types, centers))
+            yield n, partial(row_neighbors, known, s.coord, s.box, spec)
 
     natoms = [len(s.types) for s in structures]
     yield from _tables(cuts(), natoms, spec, backend, rows, whole, parameters)

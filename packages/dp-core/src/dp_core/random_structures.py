@@ -11,6 +11,7 @@ from dp_core.inputs import dim_chg_spin
 from dp_core.models.protocol import members
 from dp_core.neighbors import Floats, Ints, frame_neighbors
 from dp_core.prediction import Structure
+from dp_core.virtual_atoms import virtual_atoms
 
 
 class Sample(NamedTuple):
@@ -22,6 +23,7 @@ class Sample(NamedTuple):
     fparam: Floats | None  # (d,)
     aparam: Floats | None  # (N, d)
     charge_spin: Floats | None = None  # (2,)
+    spin: Floats | None = None  # (N, 3) μB
 
     @property
     def structure(self) -> Structure:
@@ -39,24 +41,29 @@ def random_sample(model: Any, random: np.random.Generator, natoms: int, *, perio
     Atoms keep 0.75 of the sum of their covalent radii apart. The periodic cell is triclinic.
     """
     spec = model.neighbor_spec
-    types = _random_types(spec, random, natoms)
+    virtual = virtual_atoms(model)
+    types = _random_types(spec, random, natoms, len(model.type_map))
+    spin = None if virtual is None else random.normal(size=(natoms, 3))
     radii = np.array([COVALENT_RADII.get(name, 0.7) for name in model.type_map])[types]
     reach = 0.75 * (radii[:, None] + radii)
     room = 4.0 / 3.0 * np.pi * spec.rcut**3
-    density = min(_DENSITY, 0.7 * sum(spec.sel) / room)
+    density = min(_DENSITY, (0.7 if spin is None else 0.35) * sum(spec.sel) / room)
     while True:
         box = np.eye(3) + random.uniform(-0.15, 0.15, (3, 3))
         box *= np.cbrt(natoms / density / np.linalg.det(box))
         coord = _place(random, box, reach, periodic)
         if coord is not None:
             coord = coord + random.normal(size=3)  # not only inside the cell
-            wanted = frame_neighbors(coord, box if periodic else None, types, spec).wanted
+            seen = Structure(coord, box if periodic else None, types)
+            if virtual is not None and spin is not None:
+                seen = virtual.structure(seen, spin)
+            wanted = frame_neighbors(*seen, spec).wanted
             if not spec.crowded(wanted):
                 break
         density *= 0.9
     fparam, aparam = _random_parameters(model, random, natoms)
     charge_spin = np.array([random.integers(-1, 2), random.integers(1, 4)], float) if dim_chg_spin(model) else None
-    return Sample(coord, box if periodic else None, types, fparam, aparam, charge_spin)
+    return Sample(coord, box if periodic else None, types, fparam, aparam, charge_spin, spin)
 
 
 def cell_larger_than(length: float) -> Floats:
@@ -64,9 +71,9 @@ def cell_larger_than(length: float) -> Floats:
     return 1.3 * length * np.array([[1.0, 0.0, 0.0], [0.2, 1.0, 0.0], [-0.1, 0.3, 1.0]])
 
 
-def _random_types(spec: Any, random: np.random.Generator, natoms: int) -> Ints:
+def _random_types(spec: Any, random: np.random.Generator, natoms: int, ntypes: int) -> Ints:
     """Types in proportion to ``sel``, every type at least once if there are not too many."""
-    possible = [t for t in range(spec.ntypes) if not spec.by_type or spec.sel[t] > 0][:natoms]
+    possible = [t for t in range(ntypes) if not spec.by_type or spec.sel[t] > 0][:natoms]
     weights = np.array([spec.sel[t] if spec.by_type else 1.0 for t in possible], float)
     rest = random.choice(possible, natoms - len(possible), p=weights / weights.sum())
     return random.permutation(np.concatenate([possible, rest]).astype(np.int64))

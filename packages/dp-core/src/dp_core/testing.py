@@ -31,6 +31,7 @@ from dp_core.module import leaves, tree_map
 from dp_core.neighbors import Floats, build_batch, frame_neighbors
 from dp_core.predictors import DeepEval
 from dp_core.random_structures import Sample, cell_larger_than, random_sample
+from dp_core.virtual_atoms import virtual_atoms
 
 __all__ = ["Check", "CheckReport", "ModelError", "check_model"]
 
@@ -101,6 +102,7 @@ class _Result:
     force: Floats  # (N, size, 3)
     virial: Floats  # (size, 3, 3)
     atom_virial: Floats  # (N, size, 3, 3)
+    magnetic: Floats | None = None  # (N, 3), of models with spins; None is not compared
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ class _Bench:
             _largest(a.force - b.force) / self.force_scale,
             _largest(a.virial - b.virial) / (n * self.force_scale),
             _largest(a.atom_virial - b.atom_virial) / self.force_scale,
+            0.0 if a.magnetic is None or b.magnetic is None else _largest(a.magnetic - b.magnetic) / self.force_scale,
         )
 
 
@@ -139,10 +142,10 @@ def check_model(
     seed: of the random structures, each of about ``natoms`` atoms.
 
     Checked are: invariance under rotation, reflection, translation, permutation, choice of the cell; extensivity;
-    continuity of energy and force where a neighbour crosses the cutoff; isolated atoms; force and virial against
-    finite differences of the energy; sums of atomic quantities; frames together against frames alone; virtual atoms;
-    parts of tables; saving and loading; precision; read-only inputs; agreement with every other installed backend,
-    and with the array-API standard where array-api-strict is installed.
+    continuity of energy and force where a neighbour crosses the cutoff; isolated atoms; force, magnetic force and
+    virial against finite differences of the energy; sums of atomic quantities; frames together against frames alone;
+    virtual atoms; parts of tables; saving and loading; precision; read-only inputs; agreement with every other
+    installed backend, and with the array-API standard where array-api-strict is installed.
 
     Dipoles turn like vectors and polarizabilities like matrices; each of their components is checked as an energy is.
     Forces and virials are checked where the model gives derivatives.
@@ -166,6 +169,7 @@ def check_model(
         ("isolated atoms", _isolated, exact),
         *([("force = -dE/dx", _force, numeric)] if dp.get_model().output.differentiable else []),
         *([("virial = -dE/dstrain", _virial, numeric)] if dp.get_model().output.differentiable else []),
+        *([("magnetic force = -dE/dspin", _magnetic_force, numeric)] if dp.has_spin else []),
         ("sums of atomic quantities", _sums, exact),
         ("frames together = alone", _together, exact),
         ("tables in parts = whole", _parts, exact),
@@ -221,17 +225,18 @@ def _evaluate(dp: Predictor, samples: Sequence[Sample]) -> list[_Result]:
     force = force.reshape(total, size, 3)
     virial = virial.reshape(len(samples), size, 3, 3)
     of_atoms = np.zeros((total, size, 3, 3)) if atom_virial is None else atom_virial.reshape(total, size, 3, 3)
-    return [_Result(totals[k], atomic[a], force[a], virial[k], of_atoms[a]) for k, a in enumerate(atoms)]
+    magnetic = [None if p.magnetic is None else p.magnetic[a] for a in atoms]
+    return [_Result(totals[k], atomic[a], force[a], virial[k], of_atoms[a], magnetic[k]) for k, a in enumerate(atoms)]
 
 
 def _parameters(samples: Sequence[Sample]) -> dict[str, Any]:
-    """fparam (frames, d), aparam (atoms, d) and charge_spin (frames, 2), those that the model has."""
+    """fparam (frames, d), aparam (atoms, d), charge_spin (frames, 2), spin (atoms, 3), those that the model has."""
     given: dict[str, list[Floats]] = {}
     for sample in samples:
-        for name in ("fparam", "aparam", "charge_spin"):
+        for name in ("fparam", "aparam", "charge_spin", "spin"):
             if getattr(sample, name) is not None:
                 given.setdefault(name, []).append(getattr(sample, name))
-    return {name: np.concatenate(x) if name == "aparam" else np.stack(x) for name, x in given.items()}
+    return {name: np.concatenate(x) if name in ("aparam", "spin") else np.stack(x) for name, x in given.items()}
 
 
 def _largest(x: Any) -> float:
@@ -241,7 +246,8 @@ def _largest(x: Any) -> float:
 def _part_of(sample: Sample, atoms: Sequence[int] | Any) -> Sample:
     """Some atoms of a sample, in the given order."""
     aparam = None if sample.aparam is None else sample.aparam[atoms]
-    return sample._replace(coord=sample.coord[atoms], types=sample.types[atoms], aparam=aparam)
+    spin = None if sample.spin is None else sample.spin[atoms]
+    return sample._replace(coord=sample.coord[atoms], types=sample.types[atoms], aparam=aparam, spin=spin)
 
 
 def _turned(result: _Result, q: Floats, kind: str) -> _Result:
@@ -250,7 +256,8 @@ def _turned(result: _Result, q: Floats, kind: str) -> _Result:
     virial = np.einsum("ij,jab->iab", mixed, q @ result.virial @ q.T)
     atom_virial = np.einsum("ij,njab->niab", mixed, q @ result.atom_virial @ q.T)
     force = np.einsum("ij,nja->nia", mixed, result.force @ q.T)
-    return _Result(mixed @ result.energy, result.atom_energy @ mixed.T, force, virial, atom_virial)
+    magnetic = None if result.magnetic is None else result.magnetic @ q.T
+    return _Result(mixed @ result.energy, result.atom_energy @ mixed.T, force, virial, atom_virial, magnetic)
 
 
 def _rotation(b: _Bench) -> float:
@@ -267,7 +274,8 @@ def _transformation(b: _Bench, determinant: float) -> float:
         matrix, _ = np.linalg.qr(b.random.normal(size=(3, 3)))
         matrix *= determinant * np.linalg.det(matrix)
         box = None if sample.box is None else sample.box @ matrix.T
-        old, new = b(sample, sample._replace(coord=sample.coord @ matrix.T, box=box))
+        spin = None if sample.spin is None else sample.spin @ matrix.T
+        old, new = b(sample, sample._replace(coord=sample.coord @ matrix.T, box=box, spin=spin))
         worst = max(worst, b.difference(_turned(old, matrix, b.dp.get_model().output.kind), new))
     return worst
 
@@ -386,6 +394,23 @@ def _force(b: _Bench) -> float:
     return worst
 
 
+def _magnetic_force(b: _Bench) -> float:
+    """Also of atoms without spin, whose energy does not depend on what is given for them."""
+    worst = 0.0
+    for sample in (b.bulk, b.cluster):
+        (result,) = b(sample)
+        assert result.magnetic is not None
+        for atom, axis in product(range(min(4, len(sample.types))), range(3)):
+            direction = np.zeros_like(sample.coord)
+            direction[atom, axis] = 1.0
+
+            def turned(t: float, s: Sample = sample, d: Floats = direction) -> Sample:
+                return s._replace(spin=None if s.spin is None else s.spin + t * d)
+
+            worst = max(worst, _slope_error(b, turned, -result.magnetic[atom, axis][None]) / b.force_scale)
+    return worst
+
+
 def _virial(b: _Bench) -> float:
     worst = 0.0
     for sample in (b.bulk, b.cluster):
@@ -405,7 +430,7 @@ def _virial(b: _Bench) -> float:
 
 def _sums(b: _Bench) -> float:
     worst = 0.0
-    invariant = b.dp.get_model().output.kind not in ("dipole", "polar")
+    invariant = b.dp.get_model().output.kind not in ("dipole", "polar") and not b.dp.has_spin  # spins feel a torque
     for r in b(b.bulk, b.cluster):
         n = len(r.force)
         worst = max(
@@ -487,7 +512,9 @@ def _identical(a: Any, b: Any) -> bool:
 def _precision(b: _Bench) -> float:
     """How many results have another precision than float64."""
     results = [*DeepEval(b.dp.get_model(), b.dp.backend_name).eval(**_arrays(b.bulk)), *vars(b(b.bulk)[0]).values()]
-    return float(sum(np.asarray(x).dtype != np.float64 for x in results))
+    return float(
+        sum(np.asarray(x).dtype != np.float64 for x in results if x is not None and np.asarray(x).dtype != bool)
+    )
 
 
 def _arrays(sample: Sample) -> dict[str, Any]:
@@ -495,6 +522,7 @@ def _arrays(sample: Sample) -> dict[str, Any]:
     box = None if sample.box is None else sample.box[None]
     names = ("fparam", "aparam", "charge_spin")
     parameters = {name: getattr(sample, name) for name in names}
+    parameters |= {} if sample.spin is None else {"spin": sample.spin}
     return {"coords": sample.coord[None], "cells": box, "atom_types": sample.types, "atomic": True} | parameters
 
 
@@ -526,7 +554,9 @@ def _array_api(b: _Bench) -> float:
     model = b.dp.get_model()
     spec = model.neighbor_spec
     samples = [b.bulk, b.cluster]
-    found = [frame_neighbors(s.coord, s.box, s.types, spec) for s in samples]
+    virtual = virtual_atoms(model)
+    seen = [s.structure if virtual is None or s.spin is None else virtual.structure(s, s.spin) for s in samples]
+    found = [frame_neighbors(*structure, spec) for structure in seen]
     given = _parameters(samples)
     of_frames = [given[name] for name in ("fparam", "charge_spin") if name in given]
     fparam = np.concatenate(of_frames, axis=1) if of_frames else None

@@ -696,6 +696,12 @@ DP_API int DP_DipoleChargeModifierGetNumbSelTypes(DP_DipoleChargeModifier* dcm);
 /** The message of the last call, "" if it went well. */
 DP_API const char* DP_DipoleChargeModifierCheckOK(DP_DipoleChargeModifier* dcm);
 
+/* ---- Beyond the interface of DeePMD-kit: look these functions up by name, where another library may be linked ---- */
+
+/** Whether the energy of an atom depends on the neighbours of its neighbours, so that ghosts need owners. */
+DP_API bool DP_DeepPotPassesMessages(DP_DeepPot* dp);
+DP_API bool DP_DeepSpinPassesMessages(DP_DeepSpin* dp);
+
 /* ---- Free functions ---- */
 
 /** Turn the text form c_pbtxt of a TensorFlow graph into the binary form c_pb. */

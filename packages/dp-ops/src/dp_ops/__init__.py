@@ -6,7 +6,13 @@ from pathlib import Path
 
 __version__ = "0.1.0"
 
-ROOT = Path(__file__).parent
+
+def _root() -> Path:
+    """Where compiled files are: beside this file, or in the other folder of the package if it is edited in place."""
+    return next((Path(place) for place in __path__ if (Path(place) / "lib").is_dir()), Path(__file__).parent)
+
+
+ROOT = _root()
 
 
 def library(name: str) -> Path:

@@ -80,7 +80,7 @@ def _descriptors(potential: Predictor, system: System, dtype: type | None) -> np
 
     from dp_core.inputs import eval_arguments, input_labels
 
-    labels = [label for label in input_labels(potential.get_model()) if label.key == "charge_spin"]
+    labels = [label for label in input_labels(potential.get_model()) if "spin" in label.key]
     # they do not depend on the other parameters, which the model asks for nevertheless
     fparam = np.zeros(potential.get_dim_fparam()) if potential.get_dim_fparam() else None
     aparam = np.zeros(potential.get_dim_aparam()) if potential.get_dim_aparam() else None

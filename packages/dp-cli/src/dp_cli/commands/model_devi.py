@@ -123,6 +123,7 @@ def _rows(
             fparam=stacked.get("fparam"),
             aparam=stacked.get("aparam"),
             charge_spin=stacked.get("charge_spin"),
+            spin=stacked.get("spin"),
             real_data={name: stacked[name] for name in ("energy", "force", "virial")} if real_error else None,
             **options,
         ).tolist()

@@ -85,6 +85,7 @@ def _settings(predictor: Predictor, part: str) -> Any:
     """The settings of a part of the model; of each of the models it is made of, a list, None for those without."""
     script = predictor.get_model_def_script()
     document = predictor.serialize()["model"]
+    document = document.get("backbone_model", document)
     if "descriptor" in script or "models" not in document:
         return script.get(part) or _plain(document, part)
     return [_plain(model, part) or None for model in document["models"]]

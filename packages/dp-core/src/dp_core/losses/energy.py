@@ -14,11 +14,13 @@ import pydantic
 from dp_core import arrays
 from dp_core.arrays import namespace
 from dp_core.data.frame import Label
+from dp_core.errors import ConfigError
 from dp_core.losses.energy_terms import TERMS
 from dp_core.losses.shared import check_kind, is_active, prefactors
 from dp_core.module import Array
 from dp_core.outputs import Gradient, OutputDef, evaluate_atoms, hessian, reduce_energy
 from dp_core.schema.section import Section, option, wrong
+from dp_core.virtual_atoms import virtual_atoms
 
 if TYPE_CHECKING:
     from dp_core.training.batch import TrainingBatch
@@ -115,7 +117,12 @@ class EnergyLoss:
         return prefactors(self.settings, self.terms, learning_rate / self.start_lr)
 
     def labels(self, model: Any) -> list[Label]:
-        """The labels of the terms in use. None is required: a frame without one does not count in its term."""
+        """The labels of the terms in use. None is required: a frame without one does not count in its term.
+
+        Raises ConfigError for a model with spins.
+        """
+        if virtual_atoms(model) is not None:
+            raise ConfigError('loss/type is "ener", but the model has spins. Set loss/type to "ener_spin".')
         s = self.settings
         wanted = {
             "e": [Label("energy", 1)],

@@ -5,7 +5,7 @@ Predictions and labels have the shapes of ``EnergyLoss.__call__``. s holds the s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from dp_core import arrays
 from dp_core.arrays import namespace
@@ -14,13 +14,16 @@ from dp_core.module import Array
 
 if TYPE_CHECKING:
     from dp_core.losses.energy import EnergySettings
+    from dp_core.losses.energy_spin import SpinLossSettings
     from dp_core.training.batch import TrainingBatch
+
+    Settings: TypeAlias = EnergySettings | SpinLossSettings
 
 Arrays = dict[str, Array]
 Term = tuple[Array, Arrays]
 
 
-def energy(s: EnergySettings, p: Arrays, b: TrainingBatch) -> Term:
+def energy(s: Settings, p: Arrays, b: TrainingBatch) -> Term:
     """The energy of each frame, or the sum of atomic energies times ``atom_ener_coeff``."""
     found, predicted = b.found["energy"], p["energy"]
     if s.enable_atom_ener_coeff:
@@ -29,24 +32,24 @@ def energy(s: EnergySettings, p: Arrays, b: TrainingBatch) -> Term:
     return _of_frames("e", b.labels["energy"] - predicted, found, s, p, b)
 
 
-def virial(s: EnergySettings, p: Arrays, b: TrainingBatch) -> Term:
+def virial(s: Settings, p: Arrays, b: TrainingBatch) -> Term:
     """The virial of each frame."""
     error = b.labels["virial"] - namespace(p["virial"]).reshape(p["virial"], (b.nframes, 9))
     return _of_frames("v", error, b.found["virial"], s, p, b)
 
 
-def force(s: EnergySettings, p: Arrays, b: TrainingBatch) -> Term:
+def force(s: Settings, p: Arrays, b: TrainingBatch) -> Term:
     """The force on each atom."""
     return _of_atoms("f", _force_error(s, p, b), b.found["force"], s, p, b)
 
 
-def atomic_energy(s: EnergySettings, p: Arrays, b: TrainingBatch) -> Term:
+def atomic_energy(s: Settings, p: Arrays, b: TrainingBatch) -> Term:
     """The energy of each atom."""
     error = b.labels["atom_ener"] - p["atom_energy"]
     return _of_atoms("ae", error, b.found["atom_ener"], s, p, b)
 
 
-def weighted_force(s: EnergySettings, p: Arrays, b: TrainingBatch) -> Term:
+def weighted_force(s: Settings, p: Arrays, b: TrainingBatch) -> Term:
     """The force on each atom, its errors weighted by ``atom_pref``."""
     error, weight = _force_error(s, p, b), b.labels["atom_pref"]
     found = b.found["force"] * b.found["atom_pref"]
@@ -58,7 +61,7 @@ def weighted_force(s: EnergySettings, p: Arrays, b: TrainingBatch) -> Term:
     return squares, {"rmse_pf": known(_root(squares), found)}
 
 
-def generalized_force(s: EnergySettings, p: Arrays, b: TrainingBatch) -> Term:
+def generalized_force(s: Settings, p: Arrays, b: TrainingBatch) -> Term:
     """The forces along generalised coordinates, Σ ∂r/∂q · F; always squared."""
     error = b.labels["force"] - p["force"]
     xp = namespace(error)
@@ -69,7 +72,7 @@ def generalized_force(s: EnergySettings, p: Arrays, b: TrainingBatch) -> Term:
     return squares, {"rmse_gf": known(_root(squares), found)}
 
 
-def hessian(s: EnergySettings, p: Arrays, b: TrainingBatch) -> Term:
+def hessian(s: Settings, p: Arrays, b: TrainingBatch) -> Term:
     """The second derivatives of the energy of each frame; the displayed error is always a root mean square."""
     error, found = b.labels["hessian"] - p["hessian"], b.found["hessian"]
     xp = namespace(error)
@@ -96,7 +99,7 @@ TERMS = {
 }
 
 
-def _of_frames(name: str, error: Array, found: Array, s: EnergySettings, p: Arrays, b: TrainingBatch) -> Term:
+def _of_frames(name: str, error: Array, found: Array, s: Settings, p: Arrays, b: TrainingBatch) -> Term:
     """A quantity of frames, (frames, c): errors are divided by the number of atoms, squared ones only once."""
     once, twice = _per_atom(_natoms(p, b))
     xp = namespace(error, once)
@@ -122,7 +125,7 @@ def _per_atom(natoms: Array) -> tuple[Array, Array]:
     return arrays.cast(once, "float64"), arrays.cast(once * once, "float64")
 
 
-def _of_atoms(name: str, error: Array, found: Array, s: EnergySettings, p: Arrays, b: TrainingBatch) -> Term:
+def _of_atoms(name: str, error: Array, found: Array, s: Settings, p: Arrays, b: TrainingBatch) -> Term:
     """A quantity of atoms, (n, c)."""
     weights = _weights(found, p, b)
     squares = mean(error * error, weights)
@@ -135,7 +138,7 @@ def _of_atoms(name: str, error: Array, found: Array, s: EnergySettings, p: Array
     return value, {f"rmse_{name}": known(_root(squares), found)}
 
 
-def _force_error(s: EnergySettings, p: Arrays, b: TrainingBatch) -> Array:
+def _force_error(s: Settings, p: Arrays, b: TrainingBatch) -> Array:
     """Label − prediction, (n, 3); with ``relative_f`` in units of the labelled force."""
     error = b.labels["force"] - p["force"]
     return error if s.relative_f is None else error / (length(b.labels["force"]) + s.relative_f)
@@ -151,7 +154,7 @@ def _weights(found: Array, p: Arrays, b: TrainingBatch) -> Array:
     return p["mask"] * arrays.take(found, b.table.frame)
 
 
-def _delta(s: EnergySettings, name: str) -> float:
+def _delta(s: Settings, name: str) -> float:
     deltas = s.huber_delta if isinstance(s.huber_delta, list) else [s.huber_delta] * 3
     return deltas[{"e": 0, "ae": 0, "f": 1, "v": 2}[name]]
 

@@ -27,6 +27,7 @@ from dp_core.module import Array, module, replace
 from dp_core.neighbors import Neighborhood, NeighborSpec
 from dp_core.schema.section import Variant, option, wrong
 from dp_core.views import check_blocks, seen, shared_spec
+from dp_core.virtual_atoms import virtual_atoms
 
 #: Settings that only the outermost model has.
 _OF_THE_WHOLE = ("data_stat_nbatch", "data_stat_protect", "data_bias_nsample", "hessian_mode", "info")
@@ -208,6 +209,8 @@ def check_combination(model: Combination, error: type[ConfigError] | type[Format
                 f"model/models/{k} has no type {', '.join(absent)}: its type_map is {' '.join(child.type_map)}, that "
                 f"of the whole is {' '.join(model.type_map)}. Every model must know all types of the whole."
             )
+        if virtual_atoms(child) is not None:
+            raise error(f"model/models/{k} has spins; a model with spins cannot be a part of another one.")
         if child.output.kind != model.output.kind:
             raise error(f"model/models/{k} predicts {child.output.name!r}; only models of the energy can be combined.")
         check_blocks(child.neighbor_spec, model.types_of(k), f"model/models/{k}")

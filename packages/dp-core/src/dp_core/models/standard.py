@@ -15,6 +15,7 @@ from dp_core.errors import ConfigError, nearest
 from dp_core.fittings.base import vacuum_energies
 from dp_core.format.versions import check_version
 from dp_core.models.settings import ModelSettings
+from dp_core.models.spin_section import SpinSection
 from dp_core.module import Array, buffer, module, replace
 from dp_core.neighbors import Neighborhood, NeighborSpec
 from dp_core.nn.networks import Seed
@@ -41,6 +42,7 @@ class StandardSettings(ModelSettings):
     )
     sw_rmin: float | None = option(None, "distance below which the table alone counts", unit="Å", ge=0)
     sw_rmax: float | None = option(None, "distance above which the network alone counts", unit="Å", gt=0)
+    spin: SpinSection | None = option(None, "the spins of the atoms, for models of magnets")
     smin_alpha: float | None = option(None, "how sharply the nearest neighbour decides; unset: 0.1", unit="Å", gt=0)
 
     @pydantic.model_validator(mode="after")
@@ -56,9 +58,18 @@ class StandardSettings(ModelSettings):
             raise wrong("sw_rmin", f"is {self.sw_rmin:g} and must be smaller than sw_rmax, {self.sw_rmax:g}")
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _alone(self) -> Self:
+        for name in ("use_srtab", "hessian_mode"):
+            if self.spin is not None and getattr(self, name):
+                raise wrong("spin", f"does not go with {name}; leave one of them out")
+        return self
+
     @property
     def kind(self) -> str:
         """The registered model that these settings are of."""
+        if self.spin is not None:
+            return "spin_ener"
         return "standard" if self.use_srtab is None else "zbl"
 
     @pydantic.model_validator(mode="after")

@@ -28,8 +28,12 @@ KEYS: dict[str, dict[str, tuple[Any, str]]] = {
         "bridging_r_inner": (0.5, "bridging to the ZBL potential"),
         "bridging_r_outer": (0.8, "bridging to the ZBL potential"),
         "modifier": (None, "data modifiers (DPLR)"),
-        "spin": (None, "spin models"),
         "compress": (None, "compression from the input file"),
+    },
+    "model/spin": {
+        "allow_missing_label": (False, "spin models without virtual atoms"),
+        "spin_norm": (None, "spins whose virtual atoms are in the data"),
+        "virtual_len": (None, "spins whose virtual atoms are in the data"),
     },
     "fitting": {
         "layer_name": (None, "sharing of layers by name"),
@@ -80,7 +84,7 @@ TYPES: dict[str, tuple[str, ...]] = {
         "se_a_mask",
     ),
     "fitting": ("dpa4_ener", "sezm_ener"),
-    "loss": ("dens", "ener_spin"),
+    "loss": ("dens",),
     "optimizer": ("LKF", "AdaMuon", "HybridMuon"),
 }  # fmt: skip
 

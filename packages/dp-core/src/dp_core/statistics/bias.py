@@ -11,13 +11,14 @@ import numpy as np
 from dp_core.backend import Evaluator
 from dp_core.data.frame import Frame, Label
 from dp_core.errors import ConfigError, DataError
-from dp_core.inputs import atomic_label, input_arrays, total_label
+from dp_core.inputs import atomic_label, input_arrays, input_labels, total_label
 from dp_core.module import replace
 from dp_core.neighbors import build_batch, frame_neighbors, no_rounding
 from dp_core.outputs import OutputDef
 from dp_core.statistics.least_squares import BiasFit, BiasSums
 from dp_core.statistics.moments import Floats
 from dp_core.statistics.sample import Progress, silent
+from dp_core.virtual_atoms import virtual_atoms
 
 #: Atoms that are evaluated together.
 _TOGETHER = 1024
@@ -99,6 +100,15 @@ def change_bias(
     explain the errors of ``evaluator``, "set" takes those that explain the labels. Types with a preset bias keep
     theirs ("change") or get it ("set"). Raises DataError without any label.
     """
+    virtual = virtual_atoms(model)
+    if virtual is not None:
+        labels, count = [*bias_labels(model), *input_labels(model)], len(model.type_map)
+        inner, change = change_bias(
+            model.backbone, (virtual.frame(frame, labels) for frame in frames), evaluator, mode,
+            total=total, progress=progress, round_rows=round_rows, round_slots=round_slots,
+        )  # fmt: skip
+        of_atoms = replace(change, type_map=model.type_map, old=change.old[:count], new=change.new[:count])
+        return replace(model, backbone=inner), of_atoms
     fixed, sums = preset(model), new_sums(model)
     if mode == "change":
         fixed = {t: np.zeros(model.out_bias.shape[-1]) for t in fixed}
@@ -157,7 +167,11 @@ def assign_bias(model: Any, values: Sequence[float]) -> tuple[Any, BiasChange]:
             "Give one for each, in this order."
         )
     old, new = np.asarray(model.out_bias[0]), np.asarray(values, dtype=np.float64)[:, None]
-    changed = replace(model, out_bias=new[None])
+    if virtual_atoms(model) is None:
+        changed = replace(model, out_bias=new[None])
+    else:
+        whole = np.concatenate([new, np.zeros_like(new)])[None]
+        changed = replace(model, backbone=replace(model.backbone, out_bias=whole))
     return changed, BiasChange(model.type_map, old, new, np.nan, np.nan, model.output)
 
 

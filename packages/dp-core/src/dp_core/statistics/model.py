@@ -18,7 +18,7 @@ from dp_core.errors import ConfigError, DataError
 from dp_core.inputs import input_labels
 from dp_core.models.protocol import Member, map_members, members
 from dp_core.module import replace
-from dp_core.neighbors import named_neighbors
+from dp_core.neighbors import COINCIDENT, named_neighbors
 from dp_core.statistics import bias, parameters
 from dp_core.statistics.environment import (
     environment_key,
@@ -31,6 +31,7 @@ from dp_core.statistics.least_squares import BiasFit
 from dp_core.statistics.moments import Floats
 from dp_core.statistics.sample import Progress, Sample, silent
 from dp_core.statistics.stat_file import StatFile
+from dp_core.virtual_atoms import virtual_atoms
 
 
 @dataclass
@@ -93,6 +94,13 @@ def compute_statistics(
 
     Raises ConfigError for an incomplete file in mode "read", DataError for missing inputs or an empty sample.
     """
+    virtual = virtual_atoms(model)
+    if virtual is not None:  # the statistics of a model with spins are those of the model of atoms and virtual atoms
+        inner, rmse = compute_statistics(
+            replace(model.backbone, script=model.script), replace(sample, virtual=virtual), protection=protection,
+            labels=labels, stat_file=stat_file, mode=mode, progress=progress,
+        )  # fmt: skip
+        return replace(model, backbone=replace(inner, script=None), script=inner.script), rmse
     known = _load(model, stat_file) if stat_file else Statistics()
     missing = _missing(model, known)
     rmse = None
@@ -135,10 +143,11 @@ class _Part:
     descriptor: Any
     member: Member
 
-    def sums(self, frame: Frame, where: str) -> Floats:
-        """Those of a frame."""
+    def sums(self, frame: Frame, where: str, closest: float) -> Floats:
+        """Those of a frame. closest: see ``NeighborSpec``."""
         types = np.array([*self.member.types, -1])[np.maximum(frame.types, -1)]
         spec = neighbor_spec(self.descriptor, len(self.member.model.type_map), self.member.exclude)
+        spec = replace(spec, closest=closest)
         return environment_sums(self.descriptor, named_neighbors(frame.coord, frame.box, types, spec, where))
 
 
@@ -177,13 +186,14 @@ def _gather(
     found = Statistics(observed=observed_types(sample.systems) if "observed_type" in missing else None)
     names = [name for name in _parameter_names(model) if name in missing]
     parts = {key: part for key, part in _parts(model).items() if key in missing}
+    closest = 0.0 if sample.virtual is None else COINCIDENT
     biased = bias.new_sums(model) if f"bias_atom_{model.output.name}" in missing else None
     if not (parts or biased or names):
         return found
     for done, frame in enumerate(sample.frames(labels), start=1):
         where = sample.systems[frame.system].where(frame.index)
         for key, part in parts.items():
-            sums = part.sums(frame, where)
+            sums = part.sums(frame, where, closest)
             found.environment[key] = sums + found.environment.get(key, np.zeros_like(sums))
         if biased:
             bias.add_labels(biased, model, frame)

@@ -43,6 +43,8 @@ def neighbor_statistics(
 ) -> NeighborStatistics:
     """Count the neighbours of all atoms of a sample, frame by frame. rcut: Å; mixed: all types together.
 
+    In a sample with virtual atoms these are counted too; ntypes is then twice that of the atoms.
+
     Raises DataError if two atoms are closer than ``OVERLAP``, naming the frame and the atoms.
     """
     nearest, most, done = rcut, np.zeros(1 if mixed else ntypes, np.int64), 0
@@ -56,7 +58,7 @@ def neighbor_statistics(
     with ThreadPoolExecutor(_threads()) as pool:  # the search runs outside the interpreter's lock
         for frames in _chunks(sample.frames()):
             for distance, counts, pair in pool.map(count, frames):
-                if distance < OVERLAP:
+                if distance < OVERLAP and sample.virtual is None:
                     raise DataError(
                         f"{sample.where(done)}: atoms {pair[0]} and {pair[1]} are only {distance:.3g} Å apart. "
                         "Remove the frame; check the cell and the unit of coordinates."

@@ -11,6 +11,7 @@ import numpy as np
 from dp_core.data import Frame, Label, System, validate_frame
 from dp_core.data.frame import Integers
 from dp_core.data.sampling import BatchRule, batch_rules
+from dp_core.virtual_atoms import SPIN, VirtualAtoms
 
 log = logging.getLogger("dp_core.statistics")
 
@@ -29,16 +30,18 @@ class Sample:
     systems: Sequence[System]
     system: Integers  # (frames,), position in the list of systems
     index: Integers  # (frames,), position in the system
+    virtual: VirtualAtoms | None = None  # what is added to the frames, of models with spins
 
     def __len__(self) -> int:
         return len(self.index)
 
     def frames(self, labels: Sequence[Label] = ()) -> Iterator[Frame]:
         """The frames with their labels. Raises DataError for numbers that cannot be right."""
+        wanted = labels if self.virtual is None else [*labels, SPIN]
         for s, i in zip(self.system.tolist(), self.index.tolist()):
-            frame = self.systems[s].frame(i, labels)
+            frame = self.systems[s].frame(i, wanted)
             validate_frame(frame, self.systems[s])
-            yield frame
+            yield frame if self.virtual is None else self.virtual.frame(frame, labels)
 
     def where(self, k: int) -> str:
         """The k-th frame in words."""

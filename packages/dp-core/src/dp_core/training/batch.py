@@ -17,6 +17,14 @@ from dp_core.outputs import Gradient
 
 
 @module
+class VirtualRows:
+    """Which rows are virtual atoms, of models with spins."""
+
+    parent: Array  # (n,), row of the atom that a virtual atom belongs to, else the row itself; −1 for padding
+    offset: Array  # (n, 3), from there to the virtual atom, Å; 0 for atoms
+
+
+@module
 class TrainingBatch:
     """Frames with their labels; n rows, ``nframes`` frames.
 
@@ -31,6 +39,7 @@ class TrainingBatch:
     place: Array | None  # (n,), position of the atom in its frame, −1 for padding; None without Hessians
     nframes: int
     widest: int  # atoms of the largest frame; 0 without Hessians
+    virtual: VirtualRows | None = None
 
 
 def make_batch(
@@ -43,7 +52,8 @@ def make_batch(
 ) -> TrainingBatch:
     """A batch with NumPy leaves, without prefactors.
 
-    The frames must have been read with the labels and with ``input_labels``. neighbors: those of each frame, complete.
+    The frames must have been read with the labels and with ``input_labels``; of models with spins they have virtual
+    atoms. neighbors: those of each frame, complete.
     """
     batch = build_batch(neighbors, spec, **input_arrays(frames), round_rows=round_rows, round_slots=round_slots)
     with_hessian = any(label.key == "hessian" for label in labels)
@@ -55,7 +65,21 @@ def make_batch(
         place=_places(batch) if with_hessian else None,
         nframes=len(frames),
         widest=int(batch.natoms.max()) if with_hessian else 0,
+        virtual=_virtual_rows(frames, batch) if "spin" in frames[0].labels else None,
     )
+
+
+def _virtual_rows(frames: Sequence[Frame], batch: Batch) -> VirtualRows:
+    """The rows of frames with virtual atoms, which are their second half."""
+    rows = batch.rows
+    row_of = np.full(int(batch.natoms.sum()), -1)
+    row_of[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
+    first = np.cumsum(batch.natoms) - batch.natoms
+    halves = [np.arange(n // 2) + start for n, start in zip(batch.natoms.tolist(), first.tolist(), strict=True)]
+    parents = np.concatenate([np.tile(half, 2) for half in halves])
+    coord = np.concatenate([frame.coord for frame in frames])
+    parent = np.where(rows >= 0, row_of[parents[rows]], -1)
+    return VirtualRows(parent, batch.to_rows(coord - coord[parents]))
 
 
 def _values(label: Label, frames: Sequence[Frame], batch: Batch) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dp_core.data import Frame, Label, System, validate_frame
 from dp_core.neighbors import FrameNeighbors, Ints, NeighborSpec, named_neighbors
+from dp_core.virtual_atoms import VirtualAtoms
 
 Item = tuple[Frame, FrameNeighbors]
 
@@ -37,6 +38,7 @@ class FrameStore:
     replace kept ones by others would not make more of them be there when they are needed.
 
     warn: is told when a frame has more neighbours than the model takes.
+    virtual: what is added to the frames, of models with spins.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class FrameStore:
         spec: NeighborSpec,
         budget: Budget,
         warn: Callable[[str], None],
+        virtual: VirtualAtoms | None = None,
     ):
+        self._virtual = virtual
         self._systems, self._labels, self.spec = systems, labels, spec
         self._budget, self._warn = budget, warn
         self._kept: dict[tuple[int, int], Item] = {}
@@ -59,6 +63,8 @@ class FrameStore:
         system = self._systems[place[0]]
         frame = system.frame(place[1], self._labels)
         validate_frame(frame, system)
+        if self._virtual is not None:
+            frame = self._virtual.frame(frame, self._labels)
         neighbors = named_neighbors(frame.coord, frame.box, frame.types, self.spec, system.where(place[1]))
         self._check_sel(neighbors, place)
         size = _bytes(frame) + _bytes(neighbors)

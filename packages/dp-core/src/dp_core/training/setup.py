@@ -16,6 +16,7 @@ from dp_core.errors import ConfigError, DataError
 from dp_core.inputs import input_labels
 from dp_core.losses import Loss
 from dp_core.models.protocol import new_model, settings_with_counted_sel
+from dp_core.models.spin_section import SpinSection, spin_types
 from dp_core.module import replace, tree_map
 from dp_core.schema import Input, Section
 from dp_core.schema.sections import DataSection, TrainingData
@@ -39,6 +40,7 @@ from dp_core.training.frames import Budget, FrameStore, Item
 from dp_core.training.reporter import Reporter
 from dp_core.training.timeline import Timeline
 from dp_core.training.validation import FullValidation
+from dp_core.virtual_atoms import virtual_atoms
 
 #: Å; the shortest bond, of hydrogen, is 0.74.
 _SHORTEST = 0.4
@@ -121,10 +123,11 @@ def count_neighbors(settings: Section, neighbors: Neighbors | None) -> Section:
 
 
 class Neighbors:
-    """The neighbours in the training data, counted once for each cutoff."""
+    """The neighbours in the training data, counted once for each cutoff; with the virtual atoms of spins, if any."""
 
-    def __init__(self, data: Data, reporter: Reporter):
+    def __init__(self, data: Data, reporter: Reporter, spin: SpinSection | None = None):
         self._data, self._reporter = data, reporter
+        self._virtual = None if spin is None else spin_types(spin.use_spin, spin.virtual_scale, data.type_map)
         self._found: dict[tuple[float, bool], NeighborStatistics] = {}
 
     def sel(self, place: str, sel: Any, rcut: float, mixed: bool) -> Any:
@@ -151,6 +154,8 @@ class Neighbors:
 
         sample = even_sample(self._data.training, MOST_ATOMS)
         found = neighbor_statistics(sample, rcut, len(self._data.type_map), mixed=mixed, progress=progress)
+        if self._virtual is not None:
+            found = replace(found, most=self._with_virtual_atoms(sample, rcut, mixed))
         total = sum(s.nframes for s in self._data.training)
         part = f" (in {len(sample)} of {total} frames)" if len(sample) < total else ""
         told = "Neighbor statistics: training data with"
@@ -163,6 +168,12 @@ class Neighbors:
                 "Are the coordinates in nm? Lengths are in Å. Look at the data with: dp data check"
             )
         return found
+
+    def _with_virtual_atoms(self, sample: Sample, rcut: float, mixed: bool) -> tuple[int, ...]:
+        """The most neighbours, virtual atoms included; by type the larger number of atoms or of virtual atoms."""
+        sample, ntypes = replace(sample, virtual=self._virtual), len(self._data.type_map)
+        most = neighbor_statistics(sample, rcut, 2 * ntypes, mixed=mixed).most
+        return most if mixed else tuple(map(max, most[:ntypes], most[ntypes:]))
 
 
 def even_sample(systems: Sequence[System], most_atoms: int) -> Sample:
@@ -260,7 +271,7 @@ def source_for(
     """Batches of a data set, with all labels that the loss and the model want."""
     labels = loss.labels(model)
     spec = model.neighbor_spec
-    store = FrameStore(systems, [*labels, *input_labels(model)], spec, budget, warn)
+    store = FrameStore(systems, [*labels, *input_labels(model)], spec, budget, warn, virtual_atoms(model))
 
     def make(items: Sequence[Item]) -> Any:
         frames, neighbors = [f for f, _ in items], [n for _, n in items]
@@ -296,10 +307,11 @@ def files_of(settings: Input, directory: Path, backend: str, num_steps: int) -> 
         averaged = CheckpointFiles(
             directory, averaged_prefix(o.save_ckpt), suffix, o.ema_ckpt_keep or keep, o.save_dir, pointer=False
         )
+    spin = getattr(settings.model, "spin", None) is not None
     best = Path(v.save_best_dir) if v.save_best_dir else Path(o.save_ckpt).parent
 
     def full(on: bool, log: str, prefix: str) -> FullValidation | None:
-        return FullValidation(v, directory, log, str(best / prefix), suffix, num_steps) if on else None
+        return FullValidation(v, directory, log, str(best / prefix), suffix, num_steps, spin) if on else None
 
     log = Path(v.full_val_file)
     return {

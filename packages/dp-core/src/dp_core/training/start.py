@@ -139,12 +139,17 @@ class _Start:
                 f"validating/full_validation is for energy models; this one predicts {model.output.name!r}. "
                 "Leave it out."
             )
+        loss.labels(model)  # raises where the loss is one for models with, or without, spins
         return loss
 
     def _fresh(self, data: setup.Data, start_lr: float) -> tuple[Any, Section]:
         """A model at step 0: random, or with the weights of a file; and its settings."""
         settings = with_seeds(self.settings.model, self.seed, "model")
-        neighbors = None if self.begin.skip_neighbor_stat else setup.Neighbors(data, self.reporter)
+        neighbors = (
+            None
+            if self.begin.skip_neighbor_stat
+            else setup.Neighbors(data, self.reporter, getattr(settings, "spin", None))
+        )
         settings = setup.count_neighbors(settings, neighbors)
         model = setup.init_model(settings, data.type_map, self.folder)
         loss = self._loss(model, start_lr)  # before statistics, which may take long

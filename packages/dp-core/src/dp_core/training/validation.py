@@ -15,12 +15,13 @@ from dp_core.errors import ConfigError
 from dp_core.format import dump_bytes, write_bytes
 from dp_core.inputs import input_arrays
 from dp_core.models.protocol import message_passing
-from dp_core.prediction import Parameters, known_tables, predict
+from dp_core.prediction import Parameters, Structure, known_tables, predict
 from dp_core.schema.sections import Validating
 from dp_core.training.checkpoint import Checkpoint, remove
 from dp_core.training.frames import Item
+from dp_core.virtual_atoms import virtual_atoms
 
-UNITS = {"E": "meV/atom", "F": "meV/Å", "V": "meV/atom", "S": "meV/Å³"}
+UNITS = {"E": "meV/atom", "F": "meV/Å", "FR": "meV/Å", "FM": "meV/μB", "V": "meV/atom", "S": "meV/Å³"}
 
 
 class Mean:
@@ -60,23 +61,34 @@ class _Sum:
 def full_errors(model: Any, backend: Backend, frames: Iterable[Item]) -> dict[str, float]:
     """MAE and RMSE over all frames by token (``E:MAE``, …), in meV: energy and virial per atom, force, stress.
 
+    Models with spins have, in place of the force, that on atoms (``FR``) and the magnetic one (``FM``).
+
     NaN where no frame has the label. Every component of every frame counts the same. Large frames are evaluated in
     parts. Raises NonFiniteError for a prediction that is no number.
     """
     sums = {what: _Sum() for what in UNITS}
     evaluate, spec, whole = backend.evaluator(model), model.neighbor_spec, message_passing(model)
+    virtual = virtual_atoms(model)
     for frame, neighbors in frames:
         labels, parameters = frame.labels, Parameters(**input_arrays([frame]))
         parts = known_tables(neighbors, spec, backend, rows=backend.chunk_rows, whole=whole, parameters=parameters)
         out, _ = predict(evaluate, parts, [len(frame.types)])
-        real = frame.types >= 0
+        force, atoms = "F", slice(0, len(frame.types))
+        if virtual is not None:
+            force, atoms = "FR", slice(0, len(frame.types) // 2)
+            structure, spin = Structure(frame.coord[atoms], frame.box, frame.types[atoms]), labels["spin"][atoms.stop :]
+            out = virtual.folded(out, [structure], [spin])
+        types = frame.types[atoms]
+        real, natoms = types >= 0, int(np.count_nonzero(types >= 0))
         if "energy" in frame.found:
-            sums["E"].add((out.energy - labels["energy"]) / frame.natoms)
+            sums["E"].add((out.energy - labels["energy"]) / natoms)
         if "force" in frame.found:
-            sums["F"].add(out.force[real] - labels["force"][real])
+            sums[force].add(out.force[real] - labels["force"][atoms][real])
+        if "force_mag" in frame.found and virtual is not None and out.magnetic is not None:
+            sums["FM"].add((out.magnetic - labels["force_mag"][atoms.stop :])[virtual.magnetic(types)])
         if "virial" in frame.found:
             error = out.virial[0] - labels["virial"].reshape(3, 3)
-            sums["V"].add(error / frame.natoms)
+            sums["V"].add(error / natoms)
             if frame.box is not None:
                 sums["S"].add(-error / abs(np.linalg.det(frame.box)))
     found = {}
@@ -107,6 +119,8 @@ class FullValidation:
     """Path of the best checkpoints up to ``-<step>``, relative to ``folder``."""
     suffix: str
     num_steps: int
+    spin: bool = False
+    """Whether the model has spins."""
     best: list[tuple[float, int]] = field(default_factory=list)
 
     def begin(self, best: list[tuple[float, int]], restart_step: int | None) -> None:
@@ -146,7 +160,7 @@ class FullValidation:
         sentence = None
         metric = self.settings.validation_metric
         value = errors[metric]
-        shown = f"{metric} = {value:.5g} {UNITS[metric[0]]}"
+        shown = f"{metric} = {value:.5g} {UNITS[metric.split(':')[0]]}"
         if self.settings.save_best and not math.isnan(value):
             path = self._store(checkpoint, value)
             if path is not None:
@@ -186,16 +200,18 @@ class FullValidation:
 
     def _tokens(self) -> list[str]:
         tensor = "V" if self.settings.validation_metric.startswith("V") else "S"
-        return [f"{what}:{how}" for what in ("E", "F", tensor) for how in ("MAE", "RMSE")]
+        forces = ("FR", "FM") if self.spin else ("F",)
+        return [f"{what}:{how}" for what in ("E", *forces, tensor) for how in ("MAE", "RMSE")]
 
     @staticmethod
     def _title(token: str) -> str:
-        return f"{token.replace(':', '_')}({UNITS[token[0]]})"
+        return f"{token.replace(':', '_')}({UNITS[token.split(':')[0]]})"
 
     def _header(self) -> str:
         titles = " ".join(self._title(t) for t in self._tokens())
+        forces = "FR force components, FM magnetic force components" if self.spin else "F force components"
         return (
             f"# step {titles}\n"
-            "# Over all validation frames: E energy per atom, F force components, V virial components per atom, "
+            f"# Over all validation frames: E energy per atom, {forces}, V virial components per atom, "
             "S stress components (minus virial over volume).\n"
         )

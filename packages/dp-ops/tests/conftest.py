@@ -1,0 +1,47 @@
+"""Programs and engines that tests compile."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+# where dp-ops is not installed, there is nothing to test
+collect_ignore_glob = [] if find_spec("dp_ops") else ["test_*.py"]
+
+HERE = Path(__file__).parent
+SOURCES = HERE / "programs"
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """``compiled("name.cpp")`` compiles a program against the headers and the library, all warnings being errors."""
+    import dp_ops
+
+    folder = tmp_path_factory.mktemp("programs")
+
+    def compile_one(source: str, standard: str) -> Path:
+        program = folder / source.replace(".", "_")
+        if not program.exists():
+            compiler = os.environ.get("CC", "gcc") if source.endswith(".c") else os.environ.get("CXX", "g++")
+            lib = dp_ops.library_dir()
+            command = [compiler, f"-std={standard}", "-Wall", "-Wextra", "-Werror", f"-I{dp_ops.include_dir()}"]
+            command += [SOURCES / source, "-o", program, f"-L{lib}", "-ldeepmd_c", "-lm", f"-Wl,-rpath,{lib}"]
+            subprocess.run(command, check=True)
+        return program
+
+    return compile_one
+
+
+@pytest.fixture(scope="session")
+def pair_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an engine of pairs that takes the place of those of PyTorch; see programs/pair_engine.cpp."""
+    folder = tmp_path_factory.mktemp("engine")
+    source, target = SOURCES / "pair_engine.cpp", folder / "libdp_engine_torch.so"
+    command = [os.environ.get("CXX", "g++"), "-std=c++17", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    subprocess.run([*command, f"-I{HERE.parent / 'runtime'}", source, "-o", target], check=True)
+    return folder

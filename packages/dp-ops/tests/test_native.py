@@ -1,0 +1,193 @@
+"""The native engine gives the stored numbers of the models that it knows, and says of the others that it does not."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dp_ops
+from dp_core.backend import get_backend
+from dp_core.frozen import capabilities, graph_inputs
+from dp_core.model_file import load_model
+from dp_core.neighbors import Batch, build_batch, frame_neighbors
+from dp_core.outputs import forces
+
+HERE = Path(__file__).parent
+GOLDEN = HERE.parents[2] / "tests" / "golden"
+KNOWN = [
+    "act_gelu", "act_relu6", "act_relu_linear", "act_softplus_sigmoid", "atom_exclude", "dpa1_attn0_concat",
+    "dpa1_attn0_oneside_exclude", "dpa1_strip_oneside", "dprc", "ener_atom_ener", "ener_default_fparam",
+    "ener_fparam_aparam", "float32", "hybrid_sea_dpa1", "hybrid_sea_ser", "mixed_float32_float64", "pair_exclude_sea",
+    "se_e2_a_davg_zero", "se_e2_a_exclude", "se_e2_a_exclude_davg_zero", "se_e2_a_exclude_twoside", "se_e2_a_oneside",
+    "se_e2_a_twoside", "se_e2_r", "se_e2_r_exclude", "se_e2_r_twoside", "sel_overflow_sea",
+]  # fmt: skip
+COMPRESSED = ["compress_sea", "compress_dpa1_strip"]
+UNKNOWN = {
+    "dipole": "fitting dipole",
+    "dpa1_attn2_concat": "attention",
+    "dpa2_small": "descriptor dpa2",
+    "linear_mean": "model linear",
+    "se_e2_a_type_embedding": "a type embedding beside networks by type",
+}
+
+
+def compiled(folder: Path) -> ctypes.CDLL:
+    """The functions of engine_calls.cpp."""
+    path = folder / "engine_calls.so"
+    command = [os.environ.get("CXX", "g++"), "-std=c++17", "-O1", "-shared", "-fPIC", f"-I{HERE.parent}"]
+    subprocess.run([*command, HERE / "engine_calls.cpp", "-o", path, "-ldl"], check=True)
+    calls = ctypes.CDLL(str(path))
+    calls.engine_open.restype = ctypes.c_void_p
+    calls.engine_text.restype = ctypes.c_char_p
+    calls.engine_close.argtypes = [ctypes.c_void_p]
+    return calls
+
+
+class Native:
+    """A model file in the native engine. Raises RuntimeError with its sentence where there is one."""
+
+    def __init__(self, calls: ctypes.CDLL, path: Path) -> None:
+        self._calls = calls
+        library = str(dp_ops.library("dp_engine_native"))
+        self._engine = calls.engine_open(library.encode(), str(path).encode())
+        text = calls.engine_text().decode()
+        if not self._engine:
+            raise RuntimeError(text)
+        self.record: dict[str, Any] = json.loads(text)
+
+    def __del__(self) -> None:
+        if self._engine:
+            self._calls.engine_close(self._engine)
+
+    def evaluate(self, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Energy (n,), mask (n,) and gradient (n, K, 3) of the inputs of a frozen graph."""
+        rows, slots = inputs["index"].shape
+        blocks = [
+            np.array([len(x) for name, x in inputs.items() if name.startswith(kind)], np.int64)
+            for kind in ("rows_", "slots_")
+        ]
+        names = ("vectors", "index", "types", "neighbor_types", "frame", "fparam", "aparam")
+        arrays = [np.ascontiguousarray(inputs[name]) for name in names]
+        out = np.empty(rows), np.empty(rows), np.empty((rows, slots, 3))
+
+        def pointer(x: np.ndarray) -> ctypes.c_void_p:
+            return ctypes.c_void_p(x.ctypes.data)
+
+        sizes = [ctypes.c_int64(x) for x in (rows, slots, len(inputs["fparam"]))]
+        lengths = [y for x in blocks for y in (ctypes.c_int64(len(x)), pointer(x))]
+        given = [ctypes.c_void_p(self._engine), *sizes, *map(pointer, arrays), *lengths, *map(pointer, out)]
+        if self._calls.engine_evaluate(*given):
+            raise RuntimeError(self._calls.engine_text().decode())
+        return out
+
+
+@pytest.fixture(scope="session")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    return compiled(tmp_path_factory.mktemp("engine_calls"))
+
+
+def table_of(model: Any, coord: np.ndarray, cell: np.ndarray | None, types: np.ndarray, **given: Any) -> Batch:
+    spec = model.neighbor_spec
+    return build_batch([frame_neighbors(coord, cell, types, spec)], spec, **given)
+
+
+def check(native: Native, model: Any, case: Any, limit: float) -> None:
+    types = np.ravel(case["atype"])
+    coord = case["coord"][0].reshape(-1, 3)
+    cell = case["box"][0].reshape(3, 3) if "box" in case else None
+    given = {"fparam": case["fparam"][:1]} if "fparam" in case else {}
+    if "aparam" in case:
+        given["aparam"] = case["aparam"][0].reshape(len(types), -1)
+    batch = table_of(model, coord, cell, types, **given)
+    inputs = graph_inputs(batch.table, capabilities(model))
+    energy, mask, g = native.evaluate(inputs)
+    force = batch.to_atoms(forces(g, inputs["index"], len(g)))
+    virial = -np.einsum("nka,nkb->ab", g, inputs["vectors"])
+    found = {"energy": energy.sum(), "force": force, "virial": virial, "atom_energy": batch.to_atoms(energy[:, None])}
+    for name, value in found.items():
+        wanted = case[name][0]
+        assert np.abs(np.ravel(value) - np.ravel(wanted)).max() <= limit * np.abs(wanted).max(), name
+    assert set(mask) <= {0.0, 1.0}
+    assert not np.any(energy[mask == 0.0])
+
+
+@pytest.mark.parametrize("suffix", ["", ".nopbc"])
+@pytest.mark.parametrize("name", KNOWN)
+def test_stored_numbers(calls: ctypes.CDLL, name: str, suffix: str) -> None:
+    model = load_model(GOLDEN / f"{name}.dp")
+    native = Native(calls, GOLDEN / f"{name}.dp")
+    limit = 1e-9 if native.record["precision"] == "float64" else 1e-4
+    check(native, model, np.load(GOLDEN / f"{name}{suffix}.npz"), limit)
+
+
+@pytest.mark.parametrize("suffix", ["", ".nopbc"])
+@pytest.mark.parametrize("name", COMPRESSED)
+def test_compressed(calls: ctypes.CDLL, name: str, suffix: str) -> None:
+    native = Native(calls, GOLDEN / f"{name}.dp")
+    check(native, load_model(GOLDEN / f"{name}_twin.dp"), np.load(GOLDEN / f"{name}{suffix}.npz"), 1e-9)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_record(calls: ctypes.CDLL, name: str) -> None:
+    wanted = capabilities(load_model(GOLDEN / f"{name}.dp"))
+    for output in wanted["outputs"]:
+        output["shape"] = [size for size in output["shape"] if isinstance(size, int)]
+    defaults = {"kind": "", "intensive": False}
+    wanted["outputs"] = [defaults | output for output in wanted["outputs"]]
+    assert Native(calls, GOLDEN / f"{name}.dp").record == wanted
+
+
+@pytest.mark.parametrize("name", ["se_e2_a_oneside", "dpa1_strip_oneside", "se_e2_r", "act_relu_linear"])
+def test_any_distance(calls: ctypes.CDLL, name: str) -> None:
+    """Atoms closer than any in nature, and alone, give what dp-core gives."""
+    model = load_model(GOLDEN / f"{name}.dp")
+    coord = np.array([[0.0, 0, 0], [0.3, 0, 0.1], [1.0, 0.2, 0], [1.0, 2.5, 0], [40.0, 0, 0]])
+    table = table_of(model, coord, None, np.array([0, 1, 1, 0, 1])).table
+    wanted = get_backend("numpy").evaluator(model)(table)
+    energy, _, g = Native(calls, GOLDEN / f"{name}.dp").evaluate(graph_inputs(table, capabilities(model)))
+    np.testing.assert_allclose(energy, wanted["energy"][:, 0], rtol=1e-11)
+    np.testing.assert_allclose(g, wanted["gradient"], atol=1e-10 * np.abs(wanted["gradient"]).max())
+
+
+def test_large_table(calls: ctypes.CDLL) -> None:
+    """Rows do not depend on the others, however they are spread over blocks and threads."""
+    model = load_model(GOLDEN / "se_e2_a_oneside.dp")
+    native, case = Native(calls, GOLDEN / "se_e2_a_oneside.dp"), np.load(GOLDEN / "se_e2_a_oneside.npz")
+    spec, types = model.neighbor_spec, np.ravel(case["atype"])
+    frames = [
+        frame_neighbors(coord.reshape(-1, 3), box.reshape(3, 3), types, spec)
+        for coord, box in zip(case["coord"], case["box"], strict=True)
+    ] * 40
+    together = build_batch(frames, spec)
+    energy, _, g = native.evaluate(graph_inputs(together.table, capabilities(model)))
+    rows = np.bincount(together.table.frame, energy)
+    np.testing.assert_allclose(rows, np.tile(np.ravel(case["energy"]), 40), rtol=1e-12)
+    assert np.isfinite(g).all()
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_unknown(calls: ctypes.CDLL, name: str) -> None:
+    with pytest.raises(RuntimeError, match=f"not known to the native engine: {UNKNOWN[name]}"):
+        Native(calls, GOLDEN / f"{name}.dp")
+
+
+def test_bad_files(calls: ctypes.CDLL, tmp_path: Path) -> None:
+    whole = (GOLDEN / "se_e2_a_oneside.dp").read_bytes()
+    for size in (0, 100, len(whole) // 2, len(whole) - 1000):
+        cut = tmp_path / "cut.dp"
+        cut.write_bytes(whole[:size])
+        with pytest.raises(RuntimeError, match=r"cut\.dp"):
+            Native(calls, cut)
+    shutil.copy(GOLDEN / "se_e2_a_oneside.json", tmp_path / "text.dp")
+    with pytest.raises(RuntimeError, match=r"text\.dp"):
+        Native(calls, tmp_path / "text.dp")
+    with pytest.raises(RuntimeError, match=r"none\.dp"):
+        Native(calls, tmp_path / "none.dp")
