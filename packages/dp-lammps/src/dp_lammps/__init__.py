@@ -15,7 +15,7 @@ PLUGIN = "dpplugin.so"
 def plugin_directory() -> str:
     """The folder of the plugin, for LAMMPS; called by the Python side of LAMMPS when it starts.
 
-    Sets the variables of ``settings`` for the plugin, unless they are set, and loads MPI, which LAMMPS inside Python needs.
+    Sets the variables of ``settings`` unless they are set, and loads MPI for a LAMMPS inside Python.
     """
     load_mpi()
     for name, value in settings().items():
