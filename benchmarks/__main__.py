@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.evaluation import measure_evaluation
+from benchmarks.native import installed, measure_native
 from benchmarks.number_of_types import measure_types
 from benchmarks.problem import read_problem
 from benchmarks.profiles import measure_profiles
@@ -30,6 +31,7 @@ class Part(StrEnum):
     training = "training"
     start = "start"
     evaluation = "evaluation"
+    native = "native"
     types = "types"
     profile = "profile"
 
@@ -81,6 +83,8 @@ def main(
             measure_start(problem, chosen, settings, folder, report, rounds=rounds)
         if Part.evaluation in parts:
             measure_evaluation(problem, chosen, folder, settings, report, rounds=rounds, pt2=pt2, largest=largest)
+        if Part.native in parts and installed():
+            measure_native(problem, ours[0], folder, settings, report, rounds=rounds)
         if Part.types in parts:
             measure_types(problem, ours[0], folder, settings, report, rounds=rounds)
         if Part.profile in parts and ours[0].name == "dp torch":

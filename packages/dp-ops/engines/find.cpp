@@ -9,6 +9,12 @@
 
 #include "runtime/engine.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+
+#include <climits>
+#endif
+
 namespace dp {
 namespace fs = std::filesystem;
 
@@ -155,6 +161,14 @@ std::vector<std::string> package_folders() {
     }
   }
   return folders;
+}
+
+void keep_memory() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  mallopt(M_TOP_PAD, 1 << 26);
+#endif
 }
 
 int devices_in_sight() {

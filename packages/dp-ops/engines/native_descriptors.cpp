@@ -105,6 +105,8 @@ Described by_type(const Document& document, const Json& d, int64_t ntypes, Stora
       which.push_back(static_cast<int32_t>(one_side ? t : i + ntypes * t));
     }
   s.functions = static_cast<int64_t>(functions.size()), s.function = functions.data(), s.function_of = which.data();
+  for (int64_t k = 0; pairs && k < 4 * ntypes; ++k)
+    if (k % 4 && s.davg[k] != 0) unknown("a mean direction of neighbours");
   s.axis = type == "se_e2_a" ? d.value("axis_neuron", int64_t(8)) : 0;
   made.width = radial || pairs ? s.width : s.width * s.axis;
   return made;
@@ -208,7 +210,7 @@ std::vector<Described> read_descriptors(const Document& document, const Json& d,
       rcut = std::max(rcut, all.back().settings.rcut);
     }
     for (Described& child : all) child.settings.cut = child.by_type && child.settings.rcut < rcut && !child.excludes;
-  } else if (type == "se_e2_a" || type == "se_r") {
+  } else if (type == "se_e2_a" || type == "se_r" || type == "se_e3") {
     all.push_back(by_type(document, d, ntypes, storage));
   } else if (type == "dpa1" || type == "se_atten_v2") {
     all.push_back(mixed(document, d, ntypes, storage));

@@ -43,7 +43,8 @@ void* open_library(const Python& python, std::string& problem) {
 bool has_dp(const Python& python) {
   for (const auto& folder : python.folders) {
     if (is_folder(folder + "/dp_core")) return true;
-    for (const auto& entry : fs::directory_iterator(folder)) {  // installed as a link to its sources
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator(folder, ignored)) {  // installed as a link to its sources
       if (entry.path().filename().string().rfind("dp_core-", 0) == 0) return true;
     }
   }

@@ -1,11 +1,9 @@
 // Evaluates .pb, .savedmodeltf and .savedmodel with the C library of TensorFlow.
-#include <algorithm>
-#include <cstring>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <set>
-#include <shared_mutex>
 
 #include "engines/buckets.h"
 #include "engines/find.h"
@@ -193,7 +191,9 @@ class TensorflowEngine : public Engine {
         compiled_(suffix_of(source.path) == ".savedmodel"),
         source_{source.path, nullptr, 0, source.device},
         session_(std::make_shared<Session>(api_, source, frozen_.record)),
-        gpu_(session_->on_gpu()) {}
+        gpu_(session_->on_gpu()) {
+    if (frozen_.record.message_passing && !gpu_) keep_memory();
+  }
 
   const Record& record() const override { return frozen_.record; }
   const std::string& document() const override { return frozen_.document; }

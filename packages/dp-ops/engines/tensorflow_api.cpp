@@ -2,15 +2,13 @@
 
 #include <dlfcn.h>
 
-#include <vector>
-
 #include "engines/find.h"
 #include "runtime/engine.h"
 
 namespace dp {
 namespace {
 
-/// Opens a library, and one that it may need, of a folder; NULL if it is not there or does not load.
+/// Opens a library; NULL, with the words of the loader, if it is not there or does not load.
 void* open_library(const std::string& path, std::string& problem) {
   void* library = dlopen(path.c_str(), RTLD_LAZY | RTLD_LOCAL);
   if (!library) problem = dlerror();

@@ -3,18 +3,11 @@
 
 #include <filesystem>
 #include <fstream>
-#include <mutex>
 
 #include "engines/find.h"
 #include "engines/inputs.h"
 #include "engines/torch_adapter.h"
 #include "runtime/model_file.h"
-
-#ifdef __GLIBC__
-#include <malloc.h>
-
-#include <climits>
-#endif
 
 namespace dp {
 namespace {
@@ -73,15 +66,6 @@ std::string find_adapter(const Torch& torch) {
               ". Compile it for this one: python -m dp_ops.build torch (it needs g++).");
 }
 
-/// Lets the C library keep freed memory: mapping every large array anew takes most of the time of large systems.
-void keep_memory() {
-#ifdef __GLIBC__
-  mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, INT_MAX);
-  mallopt(M_TOP_PAD, 1 << 26);
-#endif
-}
-
 const DpTorchAdapter& adapter() {
   static const DpTorchAdapter& found = []() -> const DpTorchAdapter& {
     const Torch torch = find_torch();
@@ -93,7 +77,6 @@ const DpTorchAdapter& adapter() {
     using Function = const DpTorchAdapter* (*)();
     const auto function = reinterpret_cast<Function>(dlsym(library, "dp_torch_adapter"));
     if (!function) throw Error(path + " is damaged. Remove it, and run: python -m dp_ops.build torch");
-    keep_memory();
     return *function();
   }();
   return found;
@@ -128,6 +111,7 @@ class TorchEngine : public Engine {
     if (!model_) throw Error(source.path + " does not load in PyTorch: " + got.error + " Freeze it again, on this machine.");
     gpu_ = adapter_.on_gpu(model_);
     threaded_ |= gpu_;
+    if (frozen_.record.message_passing && !gpu_) keep_memory();
   }
   ~TorchEngine() override { adapter_.close(model_); }
 

@@ -6,6 +6,7 @@
 
 #include "embedding.h"
 #include "environment.h"
+#include "pairs.h"
 
 namespace DP_NAMESPACE {
 
@@ -23,6 +24,7 @@ class Descriptor {
   struct Memory {
     Neighbors<T> neighbors;
     EmbeddingMemory<T> embedding;
+    PairMemory<T> pairs;
     Buffer<T> gated, by_gated, by_sum;
   };
 
@@ -65,6 +67,14 @@ class Descriptor {
     std::fill(state, state + state_size(), T(0));
     gather(environment_, row.center, row.slots, row.vectors, row.types, memory.neighbors);
     fill_environment(environment_, row.center, memory.neighbors);
+    if (kind_ == DP_PAIRS) {
+      for_pairs(memory, [&](const Function<T>& f) {
+        const T* const factor[1] = {memory.pairs.factor.data()};
+        add_embedded<T, 1>(f, factor, memory.embedding, state, stride_);
+      });
+      std::copy(state, state + width_, out);
+      return;
+    }
     for (const auto& group : memory.neighbors.groups) add_group(row.center, group, memory, state);
     add_empty(row, memory.neighbors, state);
     if (kind_ == DP_RADIAL) {
@@ -86,8 +96,9 @@ class Descriptor {
   void backward(const Row& row, Memory& memory, const T* state, const T* by_out, double* gradient) const {
     memory.by_sum.resize(state_size());
     T* by_sum = memory.by_sum.data();
-    if (kind_ == DP_RADIAL) {
-      for (int64_t m = 0; m < stride_; ++m) by_sum[m] = m < width_ ? by_out[m] * T(1.0 / (5.0 * double(slots_))) : T(0);
+    if (kind_ != DP_ANGULAR) {
+      const T factor = kind_ == DP_RADIAL ? T(1.0 / (5.0 * double(slots_))) : T(1);
+      for (int64_t m = 0; m < stride_; ++m) by_sum[m] = m < width_ ? by_out[m] * factor : T(0);
     } else {
       product_gradient(state, by_out, by_sum);
     }
@@ -96,13 +107,33 @@ class Descriptor {
     fill_environment(environment_, row.center, neighbors);
     for (int f = Neighbors<T>::kBy0; f <= Neighbors<T>::kBySwitch; ++f)
       std::fill(neighbors[f], neighbors[f] + neighbors.room, T(0));
-    for (const auto& group : neighbors.groups) group_gradient(row.center, group, memory, by_sum);
+    if (kind_ == DP_PAIRS) {
+      for_pairs(memory, [&](const Function<T>& f) {
+        pairs_gradient(f, neighbors, memory.pairs, memory.embedding, by_sum, stride_);
+      });
+    } else {
+      for (const auto& group : neighbors.groups) group_gradient(row.center, group, memory, by_sum);
+    }
     environment_gradient(environment_, row.center, neighbors, gradient);
   }
 
  private:
   using N = Neighbors<T>;
   using Group = typename Neighbors<T>::Group;
+
+  /// action(function) for each two groups, with their pairs in memory.
+  template <class Action>
+  void for_pairs(Memory& memory, const Action& action) const {
+    const Neighbors<T>& n = memory.neighbors;
+    for (const Group& b : n.groups)
+      for (const Group& a : n.groups) {
+        if (a.type > b.type) break;
+        const double numbers = double(environment_.sel[size_t(a.type)]) * double(environment_.sel[size_t(b.type)]);
+        const Function<T>& f = function(a.type, b.type);
+        find_pairs(f, n, a, b, T(1 / numbers), memory.pairs, memory.embedding);
+        action(f);
+      }
+  }
 
   /// The range of R_0 for atoms that are not closer than 0.6 Å.
   void make_functions(const dp_descriptor& from) {
@@ -112,6 +143,13 @@ class Descriptor {
       for (int64_t j = 0; j < ntypes_; ++j) {
         const size_t f = size_t(function_of_[size_t(i * (ntypes_ + 1) + j)]);
         const double mean = from.davg[i * columns_], deviation = from.dstd[i * columns_];
+        if (kind_ == DP_PAIRS) {  // both ways, for neighbours farther than 0.9 Å, at all centres
+          for (int64_t t = 0; t < ntypes_; ++t) {
+            const double most = 1 / ((0.9 + from.protection) * from.dstd[t * columns_ + 1]);
+            high[f] = std::max(high[f], most * most), low[f] = -high[f];
+          }
+          continue;
+        }
         low[f] = std::min(low[f], -mean / deviation - 0.01);
         high[f] = std::max(high[f], (1 / (0.6 + from.protection) - mean) / deviation);
       }
@@ -129,6 +167,7 @@ class Descriptor {
   /// F of an empty slot, which carries −davg/dstd, by types; and F(0) of an excluded one.
   void make_empty() {
     bool counts = kind_ == DP_RADIAL;
+    if (kind_ == DP_PAIRS) return;  // empty slots have no direction
     for (double mean : environment_.davg) counts = counts || mean != 0;
     if (!counts) return;
     empty_.resize(size_t(ntypes_ * (ntypes_ + 1) * width_));

@@ -1,5 +1,7 @@
 // Picks the instruction set once and forwards the C interface to it.
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <memory>
 
@@ -29,8 +31,10 @@ namespace {
 const dp::Kernels& best() {
 #ifdef DP_X86
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("x86-64-v4")) return dp_v4::kernels();
-  if (__builtin_cpu_supports("x86-64-v3")) return dp_v3::kernels();
+  const char* wanted = std::getenv("DP_KERNELS_ISA");
+  auto may_use = [&](const char* isa) { return !wanted || std::strcmp(wanted, isa) >= 0; };
+  if (may_use("v4") && __builtin_cpu_supports("x86-64-v4")) return dp_v4::kernels();
+  if (may_use("v3") && __builtin_cpu_supports("x86-64-v3")) return dp_v3::kernels();
   return dp_v2::kernels();
 #else
   return dp_base::kernels();

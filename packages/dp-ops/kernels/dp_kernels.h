@@ -8,11 +8,33 @@
 extern "C" {
 #endif
 
-/* The instruction set that is used on this processor: "v2", "v3", "v4" (of x86-64) or "base". */
+/* The instruction set that is used: the best of this processor, or of those up to DP_KERNELS_ISA in the environment: "v2",
+ * "v3" or "v4" of x86-64; on other processors "base". */
 const char* dp_kernels_isa(void);
 
 /* How many threads a call uses. */
 int dp_kernels_threads(void);
+
+/* ---- Parts of descriptors. Those of libdp_kernels_cuda.so have the ending _cuda and a stream as the last argument. ----
+ *
+ * dp_environment: the normalised rows R (n, slots, 4) of the environment matrix from vectors (n, slots, 3), with the
+ * statistics (types, 4) of the type of each row; 0 in empty slots; jacobian (n, slots, 4, 3) is dR/dd, or NULL.
+ * dp_table_sum: sums R x F(R_0) over the slots, (n, 4, width), where F is a table (count, width, 6) of quintic polynomials
+ * with `info` lower, upper and highest number, fine and coarse step; and its derivative by R. */
+void dp_environment_f64(int64_t n, int64_t slots, double rcut, double rcut_smth, double protection, const double* davg,
+                        const double* dstd, const double* vectors, const int64_t* types, const int64_t* neighbor_types,
+                        double* rows, double* jacobian);
+void dp_table_sum_f64(int64_t n, int64_t slots, const double* rows, const double* table, int64_t count, int64_t width,
+                      const double* info, double* out);
+void dp_table_sum_gradient_f64(int64_t n, int64_t slots, const double* rows, const double* table, int64_t count,
+                               int64_t width, const double* info, const double* by_out, double* by_rows);
+void dp_environment_f32(int64_t n, int64_t slots, float rcut, float rcut_smth, float protection, const float* davg,
+                        const float* dstd, const float* vectors, const int64_t* types, const int64_t* neighbor_types,
+                        float* rows, float* jacobian);
+void dp_table_sum_f32(int64_t n, int64_t slots, const float* rows, const float* table, int64_t count, int64_t width,
+                      const float* info, float* out);
+void dp_table_sum_gradient_f32(int64_t n, int64_t slots, const float* rows, const float* table, int64_t count,
+                               int64_t width, const float* info, const float* by_out, float* by_rows);
 
 /* ---- Potentials: the energy of every row of a table of neighbours (docs/frozen.md), and its gradient. ---- */
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ KNOWN = [
     "dpa1_attn0_oneside_exclude", "dpa1_strip_oneside", "dprc", "ener_atom_ener", "ener_default_fparam",
     "ener_fparam_aparam", "float32", "hybrid_sea_dpa1", "hybrid_sea_ser", "mixed_float32_float64", "pair_exclude_sea",
     "se_e2_a_davg_zero", "se_e2_a_exclude", "se_e2_a_exclude_davg_zero", "se_e2_a_exclude_twoside", "se_e2_a_oneside",
-    "se_e2_a_twoside", "se_e2_r", "se_e2_r_exclude", "se_e2_r_twoside", "sel_overflow_sea",
+    "se_e2_a_twoside", "se_e2_r", "se_e2_r_exclude", "se_e2_r_twoside", "se_e3", "se_e3_resnet", "sel_overflow_sea",
 ]  # fmt: skip
 COMPRESSED = ["compress_sea", "compress_dpa1_strip"]
 UNKNOWN = {
@@ -135,6 +136,16 @@ def test_compressed(calls: ctypes.CDLL, name: str, suffix: str) -> None:
     check(native, load_model(GOLDEN / f"{name}_twin.dp"), np.load(GOLDEN / f"{name}{suffix}.npz"), 1e-9)
 
 
+@pytest.mark.parametrize("isa", ["v2", "v3", "v4"])
+def test_instruction_sets(isa: str) -> None:
+    """The stored numbers again with the functions for other processors."""
+    names = "se_e2_a_oneside or dpa1_strip_oneside or se_e3 or float32 or act_relu_linear"
+    chosen = f"test_stored_numbers and not nopbc and ({names})"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, str(Path(__file__))]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"DP_KERNELS_ISA": isa}, cwd=HERE)
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize("name", KNOWN)
 def test_record(calls: ctypes.CDLL, name: str) -> None:
     wanted = capabilities(load_model(GOLDEN / f"{name}.dp"))
@@ -145,7 +156,7 @@ def test_record(calls: ctypes.CDLL, name: str) -> None:
     assert Native(calls, GOLDEN / f"{name}.dp").record == wanted
 
 
-@pytest.mark.parametrize("name", ["se_e2_a_oneside", "dpa1_strip_oneside", "se_e2_r", "act_relu_linear"])
+@pytest.mark.parametrize("name", ["se_e2_a_oneside", "dpa1_strip_oneside", "se_e2_r", "se_e3", "act_relu_linear"])
 def test_any_distance(calls: ctypes.CDLL, name: str) -> None:
     """Atoms closer than any in nature, and alone, give what dp-core gives."""
     model = load_model(GOLDEN / f"{name}.dp")

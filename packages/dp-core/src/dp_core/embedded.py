@@ -1,8 +1,8 @@
 """Models for programs in other languages, which keep this interpreter inside: tables and outputs by their addresses.
 
 The runtime of dp-ops calls ``open_model``, ``evaluate`` and ``close``. Each gives a sentence for the user, empty if all
-went well: no exception leaves. Texts and arrays go through ``receive(which, address, size)``, a C function, which copies
-before it returns.
+went well: no exception leaves. Texts and arrays go through ``receive(which, address, size)``, a C function, which
+copies before it returns.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def open_model(path: str, address: int, size: int, receive: int) -> None:
     _opened[number] = opened
     send = _Receive(receive)
     for which, text in ((RECORD, json.dumps(opened.record).encode()), (DOCUMENT, document)):
-        send(which, ctypes.cast(text, ctypes.c_void_p), len(text))
+        send(which, ctypes.cast(ctypes.c_char_p(text), ctypes.c_void_p), len(text))
     send(number, None, 0)
 
 

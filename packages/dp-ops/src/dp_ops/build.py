@@ -97,7 +97,7 @@ def build(name: str, folder: Path | None = None) -> Path:
     recipe, target = RECIPES[name], target_of(name, folder)
     compiler = shlex.split(os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++") or "")
     if not compiler:
-        raise BuildError(f"lib{target.stem[3:]} needs a C++ compiler, and there is none: set CXX, or install g++.")
+        raise BuildError(f"{target.name} needs a C++ compiler, and there is none: set CXX, or install g++.")
     flags = recipe.flags(framework_folder(recipe.framework))
     sources = [str(SOURCES / source) for source in recipe.sources]
     ours = ["-O2", "-fPIC", "-shared", "-fvisibility=hidden", f"-I{SOURCES}", f"-L{ROOT / 'lib'}"]
