@@ -68,7 +68,7 @@ class Done:
 
 @pytest.fixture(scope="session")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment in which LAMMPS finds the plugin: as it is where dp-lammps is installed, else one compiled here."""
+    """The environment in which LAMMPS finds the plugin: the installed one, or else one compiled here."""
     names = [point.name for point in metadata.entry_points(group="lammps.plugins")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     if "dp" in names:
@@ -84,7 +84,9 @@ class Lammps:
     def __init__(self, folder: Path, environment: dict[str, str]):
         self.folder, self.environment = folder, environment
 
-    def __call__(self, text: str, *, ranks: int = 1, good: bool = True, environment: dict[str, str] | None = None) -> Done:
+    def __call__(
+        self, text: str, *, ranks: int = 1, good: bool = True, environment: dict[str, str] | None = None
+    ) -> Done:
         (self.folder / "in.lammps").write_text(text)
         done = subprocess.run(
             first_run.command(["-in", "in.lammps"], ranks),
@@ -140,11 +142,11 @@ def lammps(tmp_path: Path, plugin: dict[str, str]) -> Lammps:
 def water() -> Atoms:
     """Ninety-six atoms of two types in a triclinic cell, each a little off its place in a lattice of 2 × 2 × 2."""
     with np.load(GOLDEN / "se_e2_a_oneside.npz") as case:
-        small = Atoms(np.array(["O", "H"])[case["atype"]], case["coord"][0], cell=case["box"][0].reshape(3, 3), pbc=True)
+        small = Atoms(
+            np.array(["O", "H"])[case["atype"]], case["coord"][0], cell=case["box"][0].reshape(3, 3), pbc=True
+        )
     atoms = small.repeat((2, 2, 2))
     # LAMMPS wants the first lattice vector along x and the second in the plane of x and y
     atoms.set_cell(atoms.cell.standard_form()[0], scale_atoms=True)
     atoms.positions += np.random.default_rng(3).normal(0, 0.03, atoms.positions.shape)
     return atoms
-
-

