@@ -346,6 +346,54 @@ def test_tensors(name: str) -> None:
     lib.DP_DeleteDeepTensor(dt)
 
 
+def test_forces_on_wannier_centroids_move_atoms() -> None:
+    """The force of a centroid at r_i + mu_i acts on atom i, and on all atoms by the derivative of mu_i."""
+    lib, case = library(), case_of("dipole_sel.nopbc")
+    path = str(GOLDEN / "dipole_sel.dp").encode()
+    modifier, dt = lib.DP_NewDipoleChargeModifier(path), lib.DP_NewDeepTensor(path)
+    assert text(lib.DP_DipoleChargeModifierCheckOK(modifier)) == ""
+    n, ntypes = len(case["atype"]), lib.DP_DipoleChargeModifierGetNumbTypes(modifier)
+    count = lib.DP_DipoleChargeModifierGetNumbSelTypes(modifier)
+    where = ctypes.cast(lib.DP_DipoleChargeModifierGetSelTypes(modifier), ctypes.POINTER(ctypes.c_int))
+    chosen = np.flatnonzero(np.isin(case["atype"], where[:count]))
+    coord = case["coord"].reshape(-1, n, 3)[0]
+    types = np.append(case["atype"], np.full(len(chosen), ntypes)).astype(np.int32)
+    everyone = np.concatenate([coord, coord[chosen]])
+    pairs = np.stack([chosen, n + np.arange(len(chosen))], axis=1).astype(np.int32)
+    electric = np.random.default_rng(0).normal(size=everyone.shape)
+    nlist = neighbor_list(everyone, None, types, lib.DP_DipoleChargeModifierGetCutoff(modifier))
+    force, virial = np.ones_like(everyone), np.zeros(9)
+    arrays = [address(everyone), address(types), None, address(pairs), len(pairs), address(electric)]
+    lib.DP_DipoleChargeModifierComputeNList(
+        modifier, len(types), *arrays, 0, nlist.pointer, address(force), address(virial)
+    )
+    assert text(lib.DP_DipoleChargeModifierCheckOK(modifier)) == ""
+    assert not force[n:].any()
+
+    def work(x: np.ndarray) -> float:
+        """The sum of forces on centroids times the dipoles of their atoms."""
+        out, size = ctypes.c_void_p(), ctypes.c_int()
+        t, x = types[:n].copy(), np.ascontiguousarray(x)
+        ends = (ctypes.addressof(v) for v in (out, size))
+        lib.DP_DeepTensorComputeTensor(dt, n, address(x), address(t), None, *ends)
+        dipoles = np.array((ctypes.c_double * size.value).from_address(out.value)).reshape(-1, 3)
+        lib.DP_DeleteChar(out)
+        return float((dipoles * electric[n:]).sum())
+
+    indirect = force[:n] - electric[:n]
+    indirect[chosen] -= electric[n:]
+    step = 1e-5
+    for place in ((0, 0), (int(chosen[-1]), 2), (n - 1, 1)):
+        low, high = coord.copy(), coord.copy()
+        low[place] -= step
+        high[place] += step
+        assert indirect[place] == pytest.approx((work(high) - work(low)) / (2 * step), abs=1e-7)
+    np.testing.assert_allclose(virial.reshape(3, 3), indirect.T @ coord, rtol=0, atol=1e-9)
+    lib.DP_DeleteNlist(nlist.pointer)
+    lib.DP_DeleteDeepTensor(dt)
+    lib.DP_DeleteDipoleChargeModifier(modifier)
+
+
 @pytest.mark.parametrize("name", ["spin_se_e2_a", "spin_se_e2_a.nopbc", "spin_dpa1"])
 def test_spins(name: str) -> None:
     lib, case = library(), case_of(name)
