@@ -77,7 +77,14 @@ def section(**more):
     [
         ({"hessian_mode": True}, "does not go with hessian_mode"),
         (
-            {"modifier": {"type": "dipole_charge", "model_name": "d.dp", "model_charge_map": [-8], "sys_charge_map": [6]}},
+            {
+                "modifier": {
+                    "type": "dipole_charge",
+                    "model_name": "d.dp",
+                    "model_charge_map": [-8],
+                    "sys_charge_map": [6],
+                }
+            },
             "does not go with modifier",
         ),
         ({"spin": {"use_spin": [True, False]}}, "virtual_scale"),
