@@ -146,7 +146,7 @@ def test_a_frozen_graph_is_refused(model, backend, tmp_path):
     suffix = {"torch": ".pth", "jax": ".hlo", "tensorflow": ".savedmodeltf"}.get(backend)
     if suffix is None:
         pytest.skip("NumPy has no frozen files")
-    with pytest.raises(ConfigError, match=r"Use the \.dp file"):
+    with pytest.raises(ConfigError, match=r"Evaluate its \.dp file"):
         get_backend(backend).freeze(model, document_bytes(model), tmp_path / f"model{suffix}")
 
 

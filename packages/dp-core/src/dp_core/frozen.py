@@ -78,8 +78,8 @@ def capabilities(model: Any) -> dict[str, Any]:
     spec, output = model.neighbor_spec, model.output
     if spec.fragments:
         raise ConfigError(
-            "A model of the type pairwise_dprc tells the fragments of atoms apart, which the graph of a frozen file "
-            "does not. Use the .dp file; every backend evaluates it."
+            "A model of the type pairwise_dprc tells the fragments of atoms apart, which neither the graph of a frozen "
+            "file nor a program that brings its own neighbours does. Evaluate its .dp file in Python or by dp test."
         )
     default = frame_default(model)
     derivative = {
