@@ -288,7 +288,9 @@ def test_full_validation_cuts_large_frames(tiny, tmp_path, monkeypatch):
     assert set(whole.rows) == {6}
     assert set(cut.rows) == {2}
     assert {what for what, error in expected.items() if np.isnan(error)} == {
-        f"{what}:{how}" for what in ("FR", "FM") for how in ("MAE", "RMSE")  # of models with spins
+        f"{what}:{how}"
+        for what in ("FR", "FM")
+        for how in ("MAE", "RMSE")  # of models with spins
     }
 
 
