@@ -81,7 +81,7 @@ def step_times(
             steps = after.step - before.step
             report.add(part, case, program.name, "CPU", "s/step", (after.cpu - before.cpu) / steps)
             report.add(part, case, program.name, "wall", "s/step", (after.wall - before.wall) / steps)
-        report.add(part, case, program.name, "peak memory", "MB", moments[-1].memory / 1e6)
+        report.add(part, case, program.name, "peak memory", "MB", max(m.memory for m in moments) / 1e6)
 
 
 def measure_start(

@@ -34,9 +34,9 @@ def processor_seconds(pid: int) -> float:
 
 
 def peak_memory(pid: int) -> int:
-    """The most memory that a process has had, in bytes."""
-    line = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
+    """The most memory that a process has had, in bytes; 0 once it has ended."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(x.split()[1]) * 1024 for x in lines if x.startswith("VmHWM:")), 0)
 
 
 def watch(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> list[Moment]:

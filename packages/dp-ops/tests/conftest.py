@@ -45,3 +45,10 @@ def pair_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [os.environ.get("CXX", "g++"), "-std=c++17", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
     subprocess.run([*command, f"-I{HERE.parent / 'runtime'}", source, "-o", target], check=True)
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what needs no framework, so that the environments of backends do not run it once more."""
+    for item in items:
+        if HERE in item.path.parents and item.get_closest_marker("crossing") is None:
+            item.add_marker("core")

@@ -24,6 +24,7 @@ from dp_core.neighbors import build_batch, frame_neighbors
 from dp_core.outputs import forces
 from dp_ops.build import build, find_built
 
+pytestmark = pytest.mark.crossing  # files of all backends
 HERE = Path(__file__).parent
 GOLDEN = HERE.parents[2] / "tests" / "golden"
 PLAIN = "se_e2_a_oneside"
