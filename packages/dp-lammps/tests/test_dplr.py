@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from conftest import GOLDEN
 
 from dp_core.model_file import load_model, save_model
+
+GOLDEN = Path(__file__).parents[3] / "tests" / "golden"
 
 SIDE = 7.0
 HEAD = """\
@@ -158,7 +161,8 @@ def test_ranks_do_not_matter(lammps):
         ("pair_style deepmd", "pair_style hybrid deepmd", "pair_coeff"),
         ("dipole.dp", "none.dp", "none.dp"),
         ("pppm/dplr 1e-6", "pppm 1e-6", "write `kspace_style pppm/dplr`"),
-        ("fix dipoles all dplr", "fix dipoles all nve #", "kspace_style pppm/dplr adds no forces itself"),
+        ("pxy vol f_dipoles f_dipoles[1]", "\nunfix dipoles", "kspace_style pppm/dplr adds no forces itself"),
+        ("model dipole.dp", "model se_e2_a_oneside.dp", "not the model of the energy"),
         ("type_associate 1 3 2 4", "type_associate 1 3 2 9", "there are 4 atom types"),
     ],
 )

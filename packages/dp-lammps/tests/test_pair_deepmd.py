@@ -213,6 +213,15 @@ def test_restart_goes_on_with_the_file(lammps, water):
     assert (two.folder / "model_devi.out").read_text().count("#") == 1
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_file_that_cannot_be_written_ends_all_ranks(lammps, water, ranks):
+    style = f"deepmd {lammps.model(NAME)} {lammps.model(NAME, seed=1)} out_file absent/devi"
+    lammps.data(water, ["O", "H"])
+    done = lammps(lammps.head(style) + "run 0\n", ranks=ranks, good=False)
+    assert done.status != 0
+    assert "cannot write absent/devi" in " ".join(done.text.split())
+
+
 def test_no_deviation_without_frequency(lammps, water):
     style = f"deepmd {lammps.model(NAME)} {lammps.model(NAME, seed=1)} out_freq 0"
     lammps.data(water, ["O", "H"])

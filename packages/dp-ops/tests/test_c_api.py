@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 
 import dp_ops
+from dp_core.model_file import save_model
+from dp_core.models.protocol import new_model
+from dp_core.schema import parse_model
 
 sys.path.insert(0, str(Path(__file__).parent))
 from capi import GOLDEN, Pot, address, declared, library, neighbor_list, text
@@ -451,9 +454,9 @@ def test_models_that_are_more_than_neighborhoods(tmp_path: Path, open_pot: Calla
     short = open_pot(GOLDEN / "dplr.dp")(case["coord"], case["atype"], case["box"])
     check(short, {name: case[f"model_{name}"] for name in ("energy", "force", "virial")}, 1e-9)
     member = {"type": "ewald", "type_map": ["O", "H"], "charges": [-0.8, 0.4]}
-    energy = {"descriptor": {"type": "se_e2_a", "rcut": 4.0, "sel": [8, 8], "neuron": [2, 2]}}
+    energy = {"descriptor": {"type": "se_e2_a", "rcut": 4.0, "sel": [8, 8], "neuron": [2, 4]}, "fitting_net": {}}
     summed = {"type": "linear_ener", "type_map": ["O", "H"], "weights": "sum", "models": [energy, member]}
-    save_model(build_model(summed), tmp_path / "sum.dp")
+    save_model(new_model(parse_model(summed), ["O", "H"]), tmp_path / "sum.dp")
     assert "kspace_style pppm/dplr" in open_pot(tmp_path / "sum.dp").message
 
 

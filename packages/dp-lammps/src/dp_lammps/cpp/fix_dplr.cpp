@@ -81,7 +81,11 @@ void FixDplr::parse(int narg, char **arg) {
 
 void FixDplr::open(const std::string &model) {
   dipoles_ = DP_NewDeepTensorWithParam(model.c_str(), 0, kScope);
-  check(DP_DeepTensorCheckOK(dipoles_));
+  const char *text = DP_DeepTensorCheckOK(dipoles_);
+  const std::string message = text;
+  DP_DeleteChar(text);
+  if (!message.empty())
+    error->one(FLERR, "fix dplr: {} The file that fix dplr takes is that of the dipoles, not the model of the energy.", message);
   modifier_ = DP_NewDipoleChargeModifierWithParam(model.c_str(), 0, kScope);
   check(DP_DipoleChargeModifierCheckOK(modifier_));
   if (DP_DeepTensorGetOutputDim(dipoles_) != 3)
