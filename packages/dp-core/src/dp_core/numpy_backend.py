@@ -72,9 +72,7 @@ def _agnp_namespace() -> types.ModuleType:
 
 _AUTOGRAD = _agnp_namespace()
 arrays.register_namespace(isbox, _AUTOGRAD)
-arrays.provide(
-    compat_numpy.__name__, segment_sum=_numpy_segment_sum, embedding_sum=embedding_sum, table_sum=table_sum
-)
+arrays.provide(compat_numpy.__name__, segment_sum=_numpy_segment_sum, embedding_sum=embedding_sum, table_sum=table_sum)
 arrays.provide(
     _AUTOGRAD.__name__,
     segment_sum=_segment_sum,

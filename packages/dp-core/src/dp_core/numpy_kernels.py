@@ -60,8 +60,7 @@ def _table_problem(matrix: np.ndarray, switch: Any, table: Any, types: Any, inde
     return problem, kept
 
 
-@primitive
-def _table_sum(matrix: np.ndarray, switch: Any, table: Any, types: Any, index: Any) -> np.ndarray:
+def _run_table_sum(matrix: np.ndarray, switch: Any, table: Any, types: Any, index: Any) -> np.ndarray:
     problem, kept = _table_problem(matrix, switch, table, types, index)
     out = np.empty((matrix.shape[0], matrix.shape[2], table.width), matrix.dtype)
     problem.run("sum", _address(out))
@@ -82,6 +81,7 @@ def _table_slope(argnums: Sequence[int], _: Any, args: Sequence[Any], __: Any) -
     return pull
 
 
+_table_sum = primitive(_run_table_sum)
 defvjp_argnums(_table_sum, _table_slope)
 
 
@@ -105,15 +105,13 @@ def _embedding_problem(matrix: np.ndarray, net: Any) -> tuple[Any, list[Any]]:
     return training.Embedding(r.shape, _address(r), described, float64=r.dtype == np.float64), [r, kept]
 
 
-@primitive
-def _embedding_sum(matrix: np.ndarray, net: Any, passed: list[np.ndarray] | None) -> np.ndarray:
+def _run_embedding_sum(matrix: np.ndarray, net: Any, passed: list[np.ndarray] | None) -> np.ndarray:
     """passed: gets what the network leaves for the derivative; None if there is none."""
     problem, kept = _embedding_problem(matrix, net)
     out = np.empty((matrix.shape[0], matrix.shape[2], net.layers[-1].w.shape[1]), matrix.dtype)
-    left = None if passed is None else np.empty(problem.kept(), matrix.dtype)
-    problem.run("sum", _address(out), _address(left))
     if passed is not None:
-        passed.append(left)
+        passed.append(np.empty(problem.kept(), matrix.dtype))
+    problem.run("sum", _address(out), _address(passed[-1]) if passed else 0)
     del kept
     return out
 
@@ -130,12 +128,15 @@ def _embedding_slope(_: Any, __: Any, args: Sequence[Any], ___: Any) -> Callable
     return pull
 
 
+_embedding_sum = primitive(_run_embedding_sum)
 defvjp_argnums(_embedding_sum, _embedding_slope)
 
 
 def embedding_sum(matrix: Array, net: Any) -> Array | None:
     """``arrays.embedding_sum`` for networks that use tanh alone, where nothing but forces is asked for; else None."""
     weights = list(leaves(net).values())
-    if any(layer.activation_function.lower() != "tanh" for layer in net.layers) or not _usable(matrix, weights, weights):
+    if any(layer.activation_function.lower() != "tanh" for layer in net.layers) or not _usable(
+        matrix, weights, weights
+    ):
         return None
     return _embedding_sum(matrix, net, [] if isbox(matrix) else None)

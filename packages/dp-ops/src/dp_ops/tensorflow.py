@@ -1,6 +1,6 @@
-"""The kernels of training and of tables as functions of TensorFlow tensors, with their derivatives. Nothing else imports TensorFlow.
+"""The kernels of training and of tables as functions of TensorFlow tensors, with their derivatives.
 
-A layer has ``w``, ``b``, ``idt``, ``past`` and ``activation_function``, as those of dp-core have.
+Nothing else imports TensorFlow. A layer has ``w``, ``b``, ``idt``, ``past`` and ``activation_function``, as those of dp-core have.
 """
 
 from __future__ import annotations
@@ -146,8 +146,8 @@ def network(layers: Sequence[Any], given: Tensor, *, pulls: Callable[[], bool]) 
 
 
 def table_sum(table: Any, matrix: Tensor, types: Tensor | None, index: Tensor | None, switch: Tensor | None) -> Tensor:
-    """Σ_k R_k ⊗ G_k, (n, K, d) -> (n, d, width), with G_k = table(R_k0)·(1 + w_k t_k): differentiable once by R and by the
-    switch w, (n, K, 1). t_k: the row index_k of types.
+    """Σ_k R_k ⊗ G_k, (n, K, d) -> (n, d, width), with G_k = table(R_k0)·(1 + w_k t_k): differentiable once by R and by
+    the switch w, (n, K, 1). t_k: the row index_k of types.
     """
     operators = _operators()
     constants = {

@@ -116,8 +116,8 @@ class Network(_Problem):
 class Table(_Problem):
     """A sum of tabulated numbers of R, (rows, slots, components): ``sum``, ``slope``.
 
-    table: addresses of its coefficients (count, 6, width) and starts. grid: of its segments, see ``grid_numbers``. gate:
-    addresses of the gates (…, width), of the index and of the weights, (rows, slots).
+    table: addresses of its coefficients (count, 6, width) and starts. grid: see ``grid_numbers``. gate: addresses of
+    the gates (…, width), of the index and of the weights, (rows, slots).
     """
 
     kind = "table"

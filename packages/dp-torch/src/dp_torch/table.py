@@ -51,7 +51,7 @@ class TableSum(torch.autograd.Function):
 def table_sum(
     matrix: Tensor, table: Table, types: Tensor | None, index: Tensor | None, switch: Tensor | None
 ) -> Tensor | None:
-    """``arrays.table_sum`` where nothing but forces is asked for; None where more derivatives are, and without kernels."""
+    """``arrays.table_sum`` where nothing but forces is asked for; None otherwise, and without kernels."""
     if torch.is_grad_enabled() and not is_last():
         return None
     numbers = [x for x in (table.coefficients, table.starts, types, switch) if x is not None]
