@@ -1,6 +1,7 @@
 """The kernels of training and of tables as functions of TensorFlow tensors, with their derivatives.
 
-Nothing else imports TensorFlow. A layer has ``w``, ``b``, ``idt``, ``past`` and ``activation_function``, as those of dp-core have.
+Nothing else imports TensorFlow.
+A layer has ``w``, ``b``, ``idt``, ``past`` and ``activation_function``, as those of dp-core have.
 """
 
 from __future__ import annotations
