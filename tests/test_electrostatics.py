@@ -10,6 +10,7 @@ import pytest
 
 from dp_core import DeepPot, testing
 from dp_core.backend import get_backend, installed
+from dp_core.compression import compress, is_compressed, uncompressed
 from dp_core.data import Frame, Label, open_systems, write_npy_system
 from dp_core.data.budget import Budget
 from dp_core.data.short_range import short_range_systems
@@ -216,6 +217,19 @@ def test_labels_are_kept_as_far_as_memory_allows(golden, tmp_path, left):
     assert budget.left == left % 8
 
 
+def test_the_model_of_dipoles_is_compressed_too(golden, tmp_path):
+    case, model = golden("dplr"), load_model(MODEL)
+    save_model(compress(model, min_nbor_dist=0.7), tmp_path / "small.dp")
+    small = load_model(tmp_path / "small.dp")
+    assert is_compressed(small)
+    assert is_compressed(small.modifier.dipole)
+    for value, name in zip(DeepPot(small, "numpy").eval(*case.inputs), ("energy", "force", "virial")):
+        np.testing.assert_allclose(value, case.data[name], atol=1e-7)
+    again = uncompressed(small)
+    assert not is_compressed(again.modifier.dipole)
+    assert again.modifier.fingerprint() == model.modifier.fingerprint()
+
+
 # -- charges as a member of a sum
 
 
@@ -286,6 +300,18 @@ def test_second_derivatives_are_refused_with_the_settings():
         parse_model(load_model(MODEL).script | {"modifier": MODIFIER, "hessian_mode": True})
     with pytest.raises(ConfigError, match="no second derivatives"):
         new_model(parse_model(summed_settings() | {"hessian_mode": True}), ["O", "H"])
+
+
+def test_new_types_need_charges(tmp_path):
+    """Whether the model knows its input or not."""
+    save_model(load_model(MODEL).modifier.dipole, tmp_path / "dipole.dp")
+    descriptor = {"type": "dpa1", "rcut": 4.0, "rcut_smth": 0.5, "sel": 40, "neuron": [4, 8], "attn_layer": 0}
+    section = {"descriptor": descriptor, "fitting_net": {"neuron": [5]}, "modifier": MODIFIER}
+    model = new_model(parse_model(section), ["O", "H"], tmp_path)
+    for script in (None, section):
+        assert replace(model, script=script).change_type_map(["H", "O"]).type_map == ("H", "O")
+        with pytest.raises(ConfigError, match="charge of C is not known"):
+            replace(model, script=script).change_type_map(["H", "O", "C"])
 
 
 def test_a_grid_that_is_too_coarse(caplog):
