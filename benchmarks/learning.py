@@ -24,6 +24,7 @@ from benchmarks.programs import Program, ProgramError, environment, failure, pro
 #: The input whose descriptor is exchanged.
 BASE = Path(__file__).with_suffix(".json")
 
+_COMMON = {"precision": "float64", "seed": 1}
 _SMOOTH: dict[str, Any] = {"rcut": 4.0, "rcut_smth": 0.5}
 _SE = {**_SMOOTH, "sel": [20, 40], "type_one_side": True}
 _ATTENTION = {
@@ -48,7 +49,7 @@ _SMALL_PARTS = [
     {"type": "se_e2_r", **_SE, "neuron": [8, 16, 32]},
 ]
 
-#: Name -> descriptor, without precision and seed.
+#: Name -> descriptor, without what all have.
 DESCRIPTORS: dict[str, dict[str, Any]] = {
     "se_e2_a": {"type": "se_e2_a", **_SE, "neuron": [16, 32, 64], "axis_neuron": 8},
     "se_e2_r": {"type": "se_e2_r", **_SE, "neuron": [8, 16, 32]},
@@ -61,7 +62,7 @@ DESCRIPTORS: dict[str, dict[str, Any]] = {
     "se_atten_v2": {"type": "se_atten_v2", **_ATTENTION, "attn_layer": 0},
     "dpa2": {"type": "dpa2", "repinit": _REPINIT, "repformer": _REPFORMER, "add_tebd_to_repinit_out": False},
     "dpa3": {"type": "dpa3", "repflow": _REPFLOW},
-    "hybrid": {"type": "hybrid", "list": [{"precision": "float64", "seed": 1, **part} for part in _SMALL_PARTS]},
+    "hybrid": {"type": "hybrid", "list": [_COMMON | part for part in _SMALL_PARTS]},
 }  # fmt: skip
 
 #: Those of which a step takes long: half the steps, with a learning rate that falls twice as fast.
@@ -85,7 +86,8 @@ def document_of(source: str) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(path.read_text())
     training = document["training"]
     if named:
-        document["model"]["descriptor"] = {"precision": "float64", "seed": 1, **DESCRIPTORS[source]}
+        section = DESCRIPTORS[source]
+        document["model"]["descriptor"] = section if section["type"] == "hybrid" else _COMMON | section
     if source in SLOW:
         training["numb_steps"] //= 2
         document["learning_rate"]["decay_steps"] //= 2
