@@ -10,7 +10,9 @@ import pytest
 
 from dp_core import DeepPot, testing
 from dp_core.backend import get_backend, installed
+from dp_core.compression import compress, is_compressed, uncompressed
 from dp_core.data import Frame, Label, open_systems, write_npy_system
+from dp_core.data.budget import Budget
 from dp_core.data.short_range import short_range_systems
 from dp_core.errors import ConfigError, DataError, FormatError
 from dp_core.ewald import COULOMB, ewald
@@ -186,9 +188,9 @@ def test_training_learns_what_the_charges_leave(golden, tmp_path, backend):
 
 def test_labels_are_computed_once(golden, tmp_path, monkeypatch):
     (system,) = open_systems(written(tmp_path, golden("dplr")), ["O", "H"])
-    model = load_model(MODEL)
-    (reduced,) = short_range_systems([system], model, get_backend("numpy"))
+    model, budget = load_model(MODEL), Budget(1 << 20)
     labels = [Label("energy", 1), Label("force", 3, atomic=True), Label("virial", 9)]
+    (reduced,) = short_range_systems([system], model, get_backend("numpy"), labels, budget)
     first = reduced.frame(1, labels)
     monkeypatch.setattr(reduced, "_long", None)  # not asked again
     again = reduced.frame(1, labels[1:])
@@ -197,7 +199,35 @@ def test_labels_are_computed_once(golden, tmp_path, monkeypatch):
     assert not first.labels["force"].flags.writeable
     np.testing.assert_allclose(first.labels["energy"], golden("dplr").data["model_energy"][1], rtol=1e-9)
     assert reduced.frame(2).labels == {}
-    assert short_range_systems([system], short_range(model), get_backend("numpy")) == [system]
+    assert budget.left == (1 << 20) - 8 * (10 + 3 * system.natoms)
+    assert short_range_systems([system], short_range(model), get_backend("numpy"), labels, budget) == [system]
+
+
+@pytest.mark.parametrize("left", [8, 7])
+def test_labels_are_kept_as_far_as_memory_allows(golden, tmp_path, left):
+    """Here the energies of one frame, or none; everything else is computed again, and the same."""
+    (system,) = open_systems(written(tmp_path, golden("dplr")), ["O", "H"])
+    labels, budget = [Label("energy", 1), Label("force", 3, atomic=True)], Budget(left)
+    (reduced,) = short_range_systems([system], load_model(MODEL), get_backend("numpy"), labels[:1], budget)
+    for _ in range(2):
+        for k in range(2):
+            frame = reduced.frame(k, labels)
+            np.testing.assert_allclose(frame.labels["energy"], golden("dplr").data["model_energy"][k], rtol=1e-9)
+            np.testing.assert_allclose(frame.labels["force"], golden("dplr").data["model_force"][k], atol=1e-9)
+    assert budget.left == left % 8
+
+
+def test_the_model_of_dipoles_is_compressed_too(golden, tmp_path):
+    case, model = golden("dplr"), load_model(MODEL)
+    save_model(compress(model, min_nbor_dist=0.7), tmp_path / "small.dp")
+    small = load_model(tmp_path / "small.dp")
+    assert is_compressed(small)
+    assert is_compressed(small.modifier.dipole)
+    for value, name in zip(DeepPot(small, "numpy").eval(*case.inputs), ("energy", "force", "virial")):
+        np.testing.assert_allclose(value, case.data[name], atol=1e-7)
+    again = uncompressed(small)
+    assert not is_compressed(again.modifier.dipole)
+    assert again.modifier.fingerprint() == model.modifier.fingerprint()
 
 
 # -- charges as a member of a sum
@@ -250,6 +280,53 @@ def test_frozen_files_say_what_their_graphs_leave_out():
 
 
 # -- what is refused
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [({"start_pref_h": 1.0}, "no second derivatives"), ({"enable_atom_ener_coeff": True}, "labels of atom_ener_coeff")],
+)
+def test_losses_of_what_is_not_computed(golden, tmp_path, loss, message):
+    save_model(load_model(MODEL).modifier.dipole, tmp_path / "dipole.dp")
+    document = input_for(tmp_path, golden("dplr"), modifier=MODIFIER)
+    document["loss"] = {"type": "ener", "start_pref_e": 1.0, "limit_pref_e": 1.0} | loss
+    with pytest.raises(ConfigError, match=message):
+        train(document, backend="numpy", directory=tmp_path)
+    assert not (tmp_path / "lcurve.out").exists()
+
+
+def test_second_derivatives_are_refused_with_the_settings():
+    with pytest.raises(ConfigError, match="hessian_mode: does not go with modifier"):
+        parse_model(load_model(MODEL).script | {"modifier": MODIFIER, "hessian_mode": True})
+    with pytest.raises(ConfigError, match="no second derivatives"):
+        new_model(parse_model(summed_settings() | {"hessian_mode": True}), ["O", "H"])
+
+
+def test_new_types_need_charges(tmp_path):
+    """Whether the model knows its input or not."""
+    save_model(load_model(MODEL).modifier.dipole, tmp_path / "dipole.dp")
+    descriptor = {"type": "dpa1", "rcut": 4.0, "rcut_smth": 0.5, "sel": 40, "neuron": [4, 8], "attn_layer": 0}
+    section = {"descriptor": descriptor, "fitting_net": {"neuron": [5]}, "modifier": MODIFIER}
+    model = new_model(parse_model(section), ["O", "H"], tmp_path)
+    for script in (None, section):
+        assert replace(model, script=script).change_type_map(["H", "O"]).type_map == ("H", "O")
+        with pytest.raises(ConfigError, match="charge of C is not known"):
+            replace(model, script=script).change_type_map(["H", "O", "C"])
+
+
+def test_a_grid_that_is_too_coarse(caplog):
+    """Refused in settings; a file with it is read with a warning."""
+    model = load_model(MODEL)
+    with pytest.raises(ConfigError, match=r"modifier/ewald_h: is 2 Å, too coarse .* give 1.3 or less"):
+        parse_model(model.script | {"modifier": MODIFIER | {"ewald_beta": 0.39, "ewald_h": 2.0}})
+    with pytest.raises(ConfigError, match=r"models/1/ewald_h: is 0.2 Å, too coarse .* give 0.12 or less"):
+        parse_model(summed_settings(ewald_beta=4.0, ewald_h=0.2))
+    assert parse_model(summed_settings(ewald_beta=4.0, ewald_h=0.12))
+    document = model_document(model)
+    assert not caplog.records
+    document["modifier"] = document["modifier"] | {"ewald_h": 2.0}
+    assert model_from_document(document).modifier.spacing == 2.0
+    assert "ewald_h is 2 Å, too coarse" in caplog.text
 
 
 def test_what_a_whole_model_cannot_do(golden):

@@ -13,6 +13,7 @@ import pytest
 from dp_core import DeepEval
 from dp_core.backend import get_backend, installed
 from dp_core.data import Label, open_systems
+from dp_core.data.budget import Budget
 from dp_core.data.short_range import short_range_systems
 from dp_core.ewald import ewald
 from dp_core.model_file import load_model, save_model
@@ -122,7 +123,7 @@ def test_a_few_steps_of_the_tensors(kind, tmp_path):
 
 
 def test_a_few_steps_of_dplr(tmp_path):
-    """Dipoles of the right size give short-range labels that are close to the exact ones."""
+    """Both trainings run, and the energy model learns labels without the forces of the charges that it carries."""
     shutil.copytree(CHARGED / "data", tmp_path / "data")
     save_model(trained("input_dipole.json", tmp_path, CHARGED), tmp_path / "dipole.dp")
     model = trained("input.json", tmp_path, CHARGED)
@@ -130,7 +131,7 @@ def test_a_few_steps_of_dplr(tmp_path):
     save_model(model, tmp_path / "water.dp")
     labels = [Label("force", 3, atomic=True), Label("short_force", 3, atomic=True)]
     systems = open_systems(str(tmp_path / "data" / "validation" / "330K"), ["O", "H"])
-    (seen,) = short_range_systems(systems, load_model(tmp_path / "water.dp"), get_backend("numpy"))
+    (seen,) = short_range_systems(systems, load_model(tmp_path / "water.dp"), get_backend("numpy"), labels, Budget(0))
     frame, whole = seen.frame(0, labels), systems[0].frame(0, labels)
     assert not np.array_equal(frame.labels["force"], whole.labels["force"])
     assert np.abs(frame.labels["force"].sum(axis=0)).max() < 1e-6  # nothing pushes the whole

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from dp_core.data import Label, Sampler, open_systems
+from dp_core.data.budget import Budget
 from dp_core.errors import DataError
 from dp_core.neighbors import NeighborSpec
 from dp_core.training import frames
 from dp_core.training.batches import BatchSource
-from dp_core.training.frames import Budget, FrameStore
+from dp_core.training.frames import FrameStore
 from dp_core.training.timeline import Timeline
 
 SPEC = NeighborSpec(3.0, (20, 20), True, 2)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ase.io import write
 
 pytest.importorskip("dp_cli")
 
 from dp_cli.main import main
+from dp_core import save_model
+from dp_core.models.protocol import new_model
+from dp_core.schema import parse_model
+
+TABLE = Path(__file__).parents[3] / "tests" / "golden" / "pair_table_OH.txt"
 
 
 @pytest.fixture
@@ -39,11 +46,22 @@ def test_ten_steps(files, capfd, ranks):
         (["se_e2_a_oneside.dp", "copper.xyz"], "the structure has Cu"),
         (["se_e2_a_oneside.dp", "slab.xyz"], "periodic in some directions"),
         (["se_e2_a_oneside.dp", "water.xyz", "--options", "fparam 1"], "Illegal fparam"),
+        (["spin_se_e2_a.dp", "water.xyz"], "pair_style deepspin spin_se_e2_a.dp"),
+        (["dplr.dp", "water.xyz"], "fix dplr and kspace_style pppm/dplr"),
+        (["sum.dp", "water.xyz"], "has an ewald among the models of its sum"),
     ],
 )
-def test_messages(files, water, capfd, arguments, message):
+def test_messages(files, lammps, water, capfd, arguments, message):
     from ase.build import bulk
 
+    lammps.model("spin_se_e2_a")
+    lammps.model("dplr")
+    members = [
+        {"type": "pairtab", "tab_file": str(TABLE), "rcut": 4.0, "sel": 30},
+        {"type": "ewald", "charges": [1, -1]},
+    ]
+    section = parse_model({"type": "linear_ener", "models": members, "weights": "sum"})
+    save_model(new_model(section, ["O", "H"]), files / "sum.dp")
     write(files / "copper.xyz", bulk("Cu"))
     water.pbc = [True, True, False]
     write(files / "slab.xyz", water)

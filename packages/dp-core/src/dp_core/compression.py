@@ -8,6 +8,7 @@ A compressed model keeps its networks, so that the tables can be made anew with 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -78,7 +79,7 @@ def compress(
     training data, which the model knows. step: width of the intervals of the fine part; those of the coarse part are
     ten times as wide, and those of products of two neighbours ten times as wide as those. extrapolate: the coarse
     part reaches to so many times the end of the fine part; beyond it the tables go on as straight lines. frequency: a
-    number that DeePMD-kit keeps in the tables.
+    number that DeePMD-kit keeps in the tables. The model of dipoles of a modifier is compressed too, if it can be.
 
     Raises ConfigError if the model cannot be compressed, or if no distance is known.
     """
@@ -96,7 +97,12 @@ def compress(
     def changed(member: Any) -> Any:
         return replace(member.model, descriptor=member.model.descriptor.tabulated(resolution))
 
-    return replace(map_members(model, changed), min_nbor_dist=float(shortest))
+    made = replace(map_members(model, changed), min_nbor_dist=float(shortest))
+    dipole = _dipole_model(model)
+    if dipole is None or obstacle(dipole) is not None:
+        return made
+    small = compress(dipole, min_nbor_dist=shortest, step=step, extrapolate=extrapolate, frequency=frequency)
+    return _with_dipole_model(made, small)
 
 
 def uncompressed(model: Any) -> Any:
@@ -108,7 +114,17 @@ def uncompressed(model: Any) -> Any:
             return member.model
         return replace(member.model, descriptor=descriptor.uncompressed())
 
-    return map_members(model, changed)
+    made, dipole = map_members(model, changed), _dipole_model(model)
+    return made if dipole is None else _with_dipole_model(made, uncompressed(dipole))
+
+
+def _dipole_model(model: Any) -> Any:
+    """The model of dipoles of the modifier, None where there is none."""
+    return getattr(getattr(model, "modifier", None), "dipole", None)
+
+
+def _with_dipole_model(model: Any, dipole: Any) -> Any:
+    return replace(model, modifier=dataclasses.replace(model.modifier, dipole=dipole))
 
 
 def tables_of(model: Any) -> Tables:

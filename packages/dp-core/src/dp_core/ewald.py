@@ -23,6 +23,9 @@ from dp_core.neighbors import Floats
 COULOMB = 14.39964535475696995031
 """e²/4πε₀ in eV·Å."""
 
+CONVERGED = 1e-4
+"""What exp(−π²g²/β²) may be for terms that a grid leaves out."""
+
 #: Numbers in the largest array of a sum.
 _AT_ONCE = 1 << 21
 
@@ -52,6 +55,24 @@ class Electrostatics:
     energy: Floats  # (n,), eV; the share of each charge
     force: Floats  # (n, 3), eV/Å
     virial: Floats  # (3, 3), eV, −dE/dε where charges move with the cell
+
+
+def left_out(beta: float, spacing: float) -> float:
+    """The first factor exp(−π²g²/β²) beyond a grid, at g = 1/(2 spacing). beta in 1/Å, spacing in Å."""
+    return math.exp(-((math.pi / (2.0 * beta * spacing)) ** 2))
+
+
+def coarse(beta: float, spacing: float) -> str | None:
+    """What is wrong with a spacing that leaves out terms which count, in words; None for one that is fine enough."""
+    if left_out(beta, spacing) <= CONVERGED:
+        return None
+    largest = math.pi / (2.0 * beta * math.sqrt(-math.log(CONVERGED)))
+    digits = 10.0 ** (math.floor(math.log10(largest)) - 1)
+    return (
+        f"is {spacing:g} Å, too coarse for an ewald_beta of {beta:g} 1/Å: terms are left out whose exponential is up "
+        f"to {left_out(beta, spacing):.1g}, so energies and forces are wrong; give "
+        f"{math.floor(largest / digits) * digits:.2g} or less"
+    )
 
 
 def grid(cell: Floats, spacing: float) -> tuple[int, int, int]:

@@ -82,10 +82,14 @@ def evaluate_components(model: Any, table: Neighborhood, gradient: Gradient) -> 
 
 def forces(g: Array, index: Array, nrows: Any) -> Array:
     """Forces on all rows, eV/Å. g: (n, K, 3); index: (n, K), −1 in empty slots; returns (nrows, 3)."""
-    xp = namespace(g, index)
-    n, k = arrays.shape(index)
-    on_neighbors = arrays.segment_sum(xp.reshape(g, (n * k, 3)), xp.reshape(index, (n * k,)), nrows)
-    return xp.sum(g, axis=1) - on_neighbors
+    return namespace(g, index).sum(g, axis=1) - sum_on_neighbors(g, index, nrows)
+
+
+def sum_on_neighbors(g: Array, rows: Array, nrows: Any) -> Array:
+    """The gradients of slots summed over the rows that their neighbours belong to: (n, K, 3), (n, K) -> (nrows, 3)."""
+    xp = namespace(g, rows)
+    n, k = arrays.shape(rows)
+    return arrays.segment_sum(xp.reshape(g, (n * k, 3)), xp.reshape(rows, (n * k,)), nrows)
 
 
 def virials(g: Array, vectors: Array, frame: Array, nframes: Any) -> Array:

@@ -84,6 +84,7 @@ def _fitted(
     state: State, path: Path, system: str | None, datafile: str | None, count: int, mode: Literal["change", "set"]
 ) -> tuple[Any, BiasChange]:
     from dp_core.backend import get_backend
+    from dp_core.data.budget import Budget, cache_limit
     from dp_core.data.short_range import short_range_systems
     from dp_core.inputs import input_labels
     from dp_core.model_file import load_model
@@ -91,7 +92,8 @@ def _fitted(
 
     model = load_model(path)
     backend = get_backend(frozen_for(str(path)) or state.backend_for(path))
-    systems = short_range_systems(open_chosen(model.type_map, system, datafile), model, backend)
+    chosen = open_chosen(model.type_map, system, datafile)
+    systems = short_range_systems(chosen, model, backend, bias_labels(model), Budget(cache_limit()))
     labels = [*bias_labels(model), *input_labels(model)]
     total = sum(min(s.nframes, count or s.nframes) for s in systems)
     with progress("Fitting the bias") as show:

@@ -48,6 +48,7 @@ def command(
             raise ConfigError(f"{folder / name} exists. Choose another folder with -o, or replace it with --force.")
     atoms = _read(structure)
     with context.obj.potential(model) as potential:
+        _refuse_others(path, potential.get_model())
         try:
             made = first_run.write_input(
                 folder, path, potential.get_type_map(), atoms, options=options, temperature=temperature
@@ -68,6 +69,29 @@ def command(
             _compare(potential, atoms, rows[0]["PotEng"])
     typer.echo("Ten steps ran. Next:")
     typer.echo(f"  cd {folder} && lmp -in {first_run.INPUT} -var steps 100000")
+
+
+def _refuse_others(path: Path, model: Any) -> None:
+    """Raise ConfigError for a model that needs more of LAMMPS than pair_style deepmd and a structure."""
+    from dp_core.errors import ConfigError
+    from dp_core.long_range import long_range
+    from dp_core.virtual_atoms import virtual_atoms
+
+    if virtual_atoms(model) is not None:
+        raise ConfigError(
+            f"{path} is a model with spins, which a structure does not tell. Write an input with atom_style spin and "
+            f"pair_style deepspin {path.name}: docs/lammps.md."
+        )
+    if getattr(model, "modifier", None) is not None:
+        raise ConfigError(
+            f"{path} has charges on centroids (modifier), which are atoms of their own in LAMMPS. Write an input with "
+            "fix dplr and kspace_style pppm/dplr: docs/lammps.md."
+        )
+    if long_range(model):
+        raise ConfigError(
+            f"{path} has an ewald among the models of its sum, which pair_style deepmd cannot add. Train it as a "
+            "modifier, or run it with the ASE calculator: docs/electrostatics.md."
+        )
 
 
 def _read(structure: str) -> Any:

@@ -9,26 +9,52 @@ from typing import Any
 import numpy as np
 
 from dp_core.backend import Backend
+from dp_core.data.budget import Budget
 from dp_core.data.frame import Floats, Frame, Integers, Label
 from dp_core.data.system import System
 from dp_core.errors import ConfigError, DataError
-from dp_core.long_range import LongRange
+from dp_core.long_range import LongRange, long_range
 from dp_core.prediction import Prediction, Structure
 
 #: Labels that have a long-range part which is not computed.
-_REFUSED = ("hessian", "atom_ener")
+_REFUSED = ("hessian", "atom_ener", "atom_ener_coeff")
+
+#: Labels that have one which is.
+_COMPUTED = frozenset({"energy", "force", "virial"})
 
 
-def short_range_systems(systems: Sequence[System], model: Any, backend: Backend) -> list[System]:
-    """The systems as the neighbours-only part of a model is to learn them; as they are if it has no other part."""
+def check_labels(model: Any, labels: Sequence[Label]) -> None:
+    """Raise ConfigError if the labels of a loss have a long-range part, of this model, that is not computed."""
+    refused = [label.key for label in labels if label.key in _REFUSED]
+    if refused and long_range(model):
+        raise ConfigError(
+            f"The model has a long-range part, which dp does not take off labels of {' and '.join(refused)}. Leave "
+            "these terms out of the loss."
+        )
+
+
+def short_range_systems(
+    systems: Sequence[System], model: Any, backend: Backend, labels: Sequence[Label], budget: Budget
+) -> list[System]:
+    """The systems as the neighbours-only part of a model is to learn them; as they are if it has no other part.
+
+    labels: for which the other part is kept, as far as the budget allows. It is computed again where it is not.
+    """
     long = LongRange(model, backend)
-    return [ShortRangeSystem(s, long) for s in systems] if long else list(systems)
+    return [ShortRangeSystem(s, long, labels, budget) for s in systems] if long else list(systems)
 
 
 class ShortRangeSystem(System):
-    """A system whose energies, forces and virials lack those of ``long``, computed once for each frame."""
+    """A system whose energies, forces and virials lack those of ``long``."""
 
-    def __init__(self, system: System, long: Callable[[Sequence[Structure]], Prediction]):
+    def __init__(
+        self,
+        system: System,
+        long: Callable[[Sequence[Structure]], Prediction],
+        labels: Sequence[Label],
+        budget: Budget,
+    ):
+        self._keep, self._budget = _COMPUTED & {label.key for label in labels}, budget
         self._system, self._long = system, long
         self.name, self.nframes, self.natoms = system.name, system.nframes, system.natoms
         self.mixed, self.periodic, self.own_names = system.mixed, system.periodic, system.own_names
@@ -39,20 +65,24 @@ class ShortRangeSystem(System):
     def frame(self, i: int, labels: Sequence[Label] = ()) -> Frame:
         """Frame ``i`` with the labels asked for. Raises DataError also for open boundaries."""
         frame = self._system.frame(i, labels)
-        if refused := [name for name in _REFUSED if name in frame.found]:
-            raise ConfigError(
-                f"The model has a long-range part, which dp does not take off labels of {' and '.join(refused)}. Leave "
-                "these terms out of the loss."
-            )
-        wanted = frame.found & {"energy", "force", "virial"}
+        wanted = frame.found & _COMPUTED
         if not wanted:
             return frame
-        if i not in self._known:
-            self._known[i] = self._compute(frame)
-        changed = {name: frame.labels[name] - self._known[i][name] for name in wanted}
+        known = self._known.get(i, {})
+        if not wanted <= known.keys():
+            known = self._compute(frame)
+            self._remember(i, known)
+        changed = {name: frame.labels[name] - known[name] for name in wanted}
         for value in changed.values():
             value.setflags(write=False)
         return replace(frame, labels=frame.labels | changed)
+
+    def _remember(self, i: int, found: dict[str, Floats]) -> None:
+        kept = {name: found[name] for name in self._keep}
+        size = sum(value.nbytes for value in kept.values())
+        if i not in self._known and size <= self._budget.left:
+            self._budget.left -= size
+            self._known[i] = kept
 
     def _compute(self, frame: Frame) -> dict[str, Floats]:
         try:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dp_core.descriptors.environment import smooth_switch
 from dp_core.errors import ConfigError
 from dp_core.nn.table import Grid, Table
 
@@ -76,8 +77,7 @@ def _whole(length: float, width: float) -> float:
 
 def _switch(r: float, part: Any) -> float:
     """The smooth switch of a descriptor at a distance."""
-    u = min(max((r - part.rcut_smth) / (part.rcut - part.rcut_smth), 0.0), 1.0)
-    return float(1.0 + u**3 * (-10.0 + u * (15.0 - 6.0 * u)))
+    return float(smooth_switch(np.array([r]), part.rcut_smth, part.rcut)[0])
 
 
 def tabulated(nets: Sequence[Any], grids: Sequence[Grid | None], part: Any) -> tuple[Table | None, ...]:

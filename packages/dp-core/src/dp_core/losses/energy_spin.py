@@ -18,7 +18,7 @@ from dp_core.losses import energy_terms
 from dp_core.losses.reductions import known, mean, total_of
 from dp_core.losses.shared import check_kind, is_active, prefactors
 from dp_core.module import Array
-from dp_core.outputs import Gradient, OutputDef, evaluate_atoms, virials
+from dp_core.outputs import Gradient, OutputDef, evaluate_atoms, sum_on_neighbors, virials
 from dp_core.schema.section import Section, option, wrong
 from dp_core.virtual_atoms import virtual_atoms
 
@@ -121,7 +121,7 @@ class SpinLoss:
         xp = namespace(out["gradient"])
         n = arrays.shape(table.types)[0]
         own = xp.sum(out["gradient"], axis=1)
-        pull = arrays.segment_sum(own, rows.virtual, n) - _on_neighbors(out["gradient"], rows.virtual_neighbor, n)
+        pull = arrays.segment_sum(own, rows.virtual, n) - sum_on_neighbors(out["gradient"], rows.virtual_neighbor, n)
         scales = arrays.constant(model.virtual.scale.tolist() + [0.0] * len(model.type_map), like=pull)
         scale = arrays.take(scales, xp.maximum(table.types, xp.zeros_like(table.types)))
         scale = xp.where(table.types >= 0, scale, xp.zeros_like(scale))
@@ -130,7 +130,8 @@ class SpinLoss:
             "atom_energy": out["energy"],
             "energy": arrays.segment_sum(out["energy"], table.frame, batch.nframes),
             "mask": out["mask"],
-            "force": arrays.segment_sum(own, rows.atom, n) - _on_neighbors(out["gradient"], rows.atom_of_neighbor, n),
+            "force": arrays.segment_sum(own, rows.atom, n)
+            - sum_on_neighbors(out["gradient"], rows.atom_of_neighbor, n),
             "force_mag": pull * scale[:, None],
             "magnetic": arrays.cast(scale > 0, "float64"),
             "virial": virials(out["gradient"], table.vectors, table.frame, batch.nframes) - kept,
@@ -150,13 +151,6 @@ class SpinLoss:
             metrics |= errors
         total = total_of(terms)
         return total, metrics | {"rmse": namespace(total).sqrt(total)}
-
-
-def _on_neighbors(g: Array, rows: Array, n: Any) -> Array:
-    """The gradients of slots summed over the rows that their neighbours belong to: (n, K, 3), (n, K) -> (n, 3)."""
-    xp = namespace(g, rows)
-    count = arrays.shape(g)[0] * arrays.shape(g)[1]
-    return arrays.segment_sum(xp.reshape(g, (count, 3)), xp.reshape(rows, (count,)), n)
 
 
 def _term(name: str, s: SpinLossSettings, p: dict[str, Array], b: TrainingBatch) -> tuple[Array, dict[str, Array]]:

@@ -11,7 +11,7 @@ from dp_core.errors import ConfigError
 from dp_core.long_range import SpreadCharges
 from dp_core.models.base import EnergyModel, base_fields, new_fields
 from dp_core.models.modifier import charges_document, new_charges, read_charges
-from dp_core.models.settings import ModelSettings
+from dp_core.models.settings import ModelSettings, check_grid
 from dp_core.module import module
 from dp_core.schema.section import option, wrong
 
@@ -37,6 +37,7 @@ class EwaldSettings(ModelSettings):
                 raise wrong(name, "has no effect on charges; leave it out")
         if self.model_charge_map and self.model_name is None:
             raise wrong("model_charge_map", "has an effect only with model_name")
+        check_grid(self.ewald_beta, self.ewald_h)
         return self
 
     def with_counted_sel(self, count: Any) -> EwaldSettings:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from dp_core.errors import ConfigError, FormatError
+from dp_core.ewald import coarse
 from dp_core.format.versions import check_version
 from dp_core.long_range import SpreadCharges, check_charges
 from dp_core.models.settings import ModifierSettings
 from dp_core.module import replace
+
+log = logging.getLogger(__name__)
 
 
 class _Sum(Protocol):
@@ -98,4 +102,6 @@ def read_charges(data: dict[str, Any]) -> SpreadCharges:
         check_charges(term, "modifier")
     except ConfigError as error:
         raise FormatError(str(error)) from error
+    if reason := coarse(term.beta, term.spacing):
+        log.warning("The file has a long-range part whose ewald_h %s in a new training.", reason)
     return term

@@ -13,6 +13,7 @@ from typing import Any
 
 from dp_core import registry
 from dp_core.descriptors.protocol import CountSel, with_counted_sel
+from dp_core.errors import ConfigError
 from dp_core.schema.section import Section
 
 
@@ -56,11 +57,23 @@ def new_model(settings: Section, type_map: Sequence[str], folder: Path = Path())
     kind = getattr(settings, "kind", None) or settings.to_document()["type"]
     placed = settings.in_folder(folder)  # type: ignore[attr-defined]
     model = registry.lookup("model", kind).init(placed, type_map)
-    if getattr(placed, "modifier", None) is None:
-        return model
-    from dp_core.models.modifier import modified  # reads a model file
+    if getattr(placed, "modifier", None) is not None:
+        from dp_core.models.modifier import modified  # reads a model file
 
-    return modified(model, placed.modifier)
+        model = modified(model, placed.modifier)
+    if getattr(placed, "hessian_mode", False):
+        _check_second_derivatives(model)
+    return model
+
+
+def _check_second_derivatives(model: Any) -> None:
+    from dp_core.long_range import long_range  # knows models
+
+    if long_range(model):
+        raise ConfigError(
+            "The model has a long-range part, which has no second derivatives. Leave out model/hessian_mode, and "
+            "start_pref_h and limit_pref_h in the loss."
+        )
 
 
 def settings_with_counted_sel(settings: Any, count: CountSel) -> Any:

@@ -7,7 +7,14 @@ from typing import Any, ClassVar, Literal, Self
 
 import pydantic
 
-from dp_core.schema.section import Section, option
+from dp_core.ewald import coarse
+from dp_core.schema.section import Section, option, wrong
+
+
+def check_grid(beta: float, spacing: float) -> None:
+    """Raise the error of a validator for an Ewald sum that has not converged."""
+    if reason := coarse(beta, spacing):
+        raise wrong("ewald_h", reason)
 
 
 class ModifierSettings(Section):
@@ -19,6 +26,11 @@ class ModifierSettings(Section):
     sys_charge_map: list[float] = option(..., "charge of the atoms of each type", unit="e")
     ewald_beta: float = option(0.4, "how narrow the Gaussians are", unit="1/Å", gt=0)
     ewald_h: float = option(1.0, "spacing of the grid", unit="Å", gt=0)
+
+    @pydantic.model_validator(mode="after")
+    def _fine(self) -> Self:
+        check_grid(self.ewald_beta, self.ewald_h)
+        return self
 
     def in_folder(self, folder: Path) -> ModifierSettings:
         """The settings with the path below a folder; an absolute one stays."""
@@ -57,6 +69,12 @@ class ModelSettings(Section):
     def _names_once(self) -> Self:
         if self.type_map is not None and (not self.type_map or len(set(self.type_map)) != len(self.type_map)):
             raise ValueError(f"type_map is {self.type_map}; name each element once, or leave it out")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _no_second_derivatives(self) -> Self:
+        if self.modifier is not None and self.hessian_mode:
+            raise wrong("hessian_mode", "does not go with modifier, which has no second derivatives; leave one out")
         return self
 
     def in_folder(self, folder: Path) -> Self:

@@ -214,6 +214,8 @@ class StandardModel:
                 "made from (or of dp_core.compression.uncompressed(model)), then compress it."
             )
         old = self.type_map
+        if self.modifier is not None:
+            self.modifier.of_types(names)  # raises for a type without a charge
         fitting = self.fitting.change_type_map(names, old)
         if len(set(fitting.exclude_types)) == len(names):
             raise ConfigError(
@@ -236,7 +238,7 @@ class StandardModel:
     def _script_of_types(self, names: Sequence[str]) -> dict[str, Any]:
         script = self.script or {}
         if script.get("modifier") and self.modifier is not None:
-            charges = {"sys_charge_map": self.modifier.of_types(names).tolist()}  # raises for one without a charge
+            charges = {"sys_charge_map": self.modifier.of_types(names).tolist()}
             script = script | {"modifier": script["modifier"] | charges}
         return _script_of_types(script, self.type_map, names)
 

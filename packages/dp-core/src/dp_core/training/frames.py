@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import numpy as np
 
 from dp_core.data import Frame, Label, System, validate_frame
+from dp_core.data.budget import Budget
 from dp_core.neighbors import FrameNeighbors, Ints, NeighborSpec, named_neighbors, part_of
 from dp_core.virtual_atoms import VirtualAtoms
 
 Item = tuple[Frame, FrameNeighbors]
-
-
-def cache_limit() -> int:
-    """Bytes that may be kept: a quarter of the machine's memory, at most 8 GiB."""
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not every system tells
-        memory = 4 << 30
-    return min(memory // 4, 8 << 30)
-
-
-@dataclass
-class Budget:
-    """Bytes that several stores may keep together."""
-
-    left: int
 
 
 class FrameStore:

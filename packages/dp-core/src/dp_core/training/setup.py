@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from dp_core.backend import CHECKPOINTS, Backend, Optimizer
-from dp_core.data import Sampler, System, open_systems
+from dp_core.data import Label, Sampler, System, open_systems
+from dp_core.data.budget import Budget
 from dp_core.data.short_range import short_range_systems
 from dp_core.errors import ConfigError, DataError
 from dp_core.inputs import input_labels
@@ -37,7 +38,7 @@ from dp_core.statistics.sample import MOST_ATOMS
 from dp_core.training.batch import loss_function, make_batch, with_prefactors
 from dp_core.training.batches import BatchSource
 from dp_core.training.checkpoint import CheckpointFiles, averaged_prefix, number_kept
-from dp_core.training.frames import Budget, FrameStore, Item
+from dp_core.training.frames import FrameStore, Item
 from dp_core.training.reporter import Reporter
 from dp_core.training.timeline import Timeline
 from dp_core.training.validation import FullValidation
@@ -83,9 +84,12 @@ def open_data(settings: Input, directory: Path, type_map: Sequence[str] | None) 
     return Data(training, validation, found)
 
 
-def short_range(data: Data, model: Any, backend: Backend) -> Data:
-    """The data without the long-range part of a model in their labels; the data themselves where it has none."""
-    parts = [x and short_range_systems(x, model, backend) for x in (data.training, data.validation)]
+def short_range(data: Data, model: Any, backend: Backend, labels: Sequence[Label], budget: Budget) -> Data:
+    """The data without the long-range part of a model in their labels; the data themselves where it has none.
+
+    What it is for ``labels`` is kept as far as the budget allows.
+    """
+    parts = [x and short_range_systems(x, model, backend, labels, budget) for x in (data.training, data.validation)]
     return Data(parts[0] or [], parts[1], data.type_map)
 
 

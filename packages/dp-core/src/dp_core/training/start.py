@@ -13,6 +13,8 @@ from dp_core import registry
 from dp_core.backend import get_backend
 from dp_core.compression import is_compressed, uncompressed
 from dp_core.data import Sampler
+from dp_core.data.budget import Budget, cache_limit
+from dp_core.data.short_range import check_labels
 from dp_core.descriptors.protocol import compressed
 from dp_core.errors import ConfigError
 from dp_core.format import write_bytes
@@ -28,7 +30,6 @@ from dp_core.training import setup
 from dp_core.training.batches import BatchSource
 from dp_core.training.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from dp_core.training.dry_run import Summary, summarize
-from dp_core.training.frames import Budget, cache_limit
 from dp_core.training.initial import draw_seed, take_weights, with_seeds
 from dp_core.training.lcurve import LOG
 from dp_core.training.loop import Job, Loop
@@ -77,6 +78,7 @@ class _Start:
         self.processes: int = self.backend.world_size
         self.write = begin.write and self.rank == 0
         self.reporter = reporter if self.rank == 0 else SilentReporter()
+        self.budget = Budget(cache_limit())
         self.before, self.source = self._checkpoint()
         self.seed: int = self.before.progress["seed"] if self.before else self._first_seed()
 
@@ -106,7 +108,7 @@ class _Start:
         fields = setup.files_of(settings, self.folder, self.name, num_steps)
         check_writable(self._files(fields), make=self.write)
         if self.before:
-            data = setup.short_range(data, self.before.model, self.backend)
+            data = self._short_range(data, self.before.model, schedule.start_lr)
             for sentence in check_restart(self.before, self.source, settings, data.summary(), num_steps):
                 self.reporter.notice(sentence)
             start, model_settings = self.before, parse_model(self.before.model.script)
@@ -144,8 +146,13 @@ class _Start:
                 f"validating/full_validation is for energy models; this one predicts {model.output.name!r}. "
                 "Leave it out."
             )
-        loss.labels(model)  # raises where the loss is one for models with, or without, spins
+        check_labels(model, loss.labels(model))  # the loss raises for spins that it does not know
         return loss
+
+    def _short_range(self, data: setup.Data, model: Any, start_lr: float) -> setup.Data:
+        """The data as the networks are to learn them."""
+        labels = self._loss(model, start_lr).labels(model)
+        return setup.short_range(data, model, self.backend, labels, self.budget)
 
     def _fresh(self, data: setup.Data, start_lr: float) -> tuple[Any, Section, setup.Data]:
         """A model at step 0, random, or with the weights of a file; its settings; the data as it is to learn them."""
@@ -157,7 +164,7 @@ class _Start:
         )
         settings = setup.count_neighbors(settings, neighbors)
         model = setup.init_model(settings, data.type_map, self.folder)
-        data = setup.short_range(data, model, self.backend)
+        data = self._short_range(data, model, start_lr)
         loss = self._loss(model, start_lr)  # before statistics, which may take long
         if neighbors:
             model = replace_fields(model, min_nbor_dist=neighbors.shortest(model.neighbor_spec.rcut))
@@ -207,7 +214,7 @@ class _Start:
     ) -> tuple[BatchSource, BatchSource | None]:
         """The batches of both data sets, going on where the checkpoint was."""
         common: dict[str, Any] = {
-            "budget": Budget(cache_limit()), "timeline": timeline, "warn": self.reporter.warning,
+            "budget": self.budget, "timeline": timeline, "warn": self.reporter.warning,
         }  # fmt: skip
         part = (self.rank, self.processes)
         train = setup.source_for(data.training, sampler, start.model, loss, self.backend, part=part, **common)
