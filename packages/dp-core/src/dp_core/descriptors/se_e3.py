@@ -22,6 +22,7 @@ from dp_core.neighbors import Neighborhood
 from dp_core.nn.table import Grid
 from dp_core.schema.section import option
 
+
 class SeE3Settings(EnvironmentSettings):
     """Settings of se_e3 in an input file."""
 

@@ -101,9 +101,7 @@ def tables_document(tables: Sequence[Table | None], *, angular: bool = False) ->
     return {"compress_data": [data for data, _ in stored], "compress_info": [info for _, info in stored]}
 
 
-def stored_tables(
-    variables: dict[str, Any], nets: Sequence[Any], *, angular: bool = False
-) -> tuple[Table | None, ...]:
+def stored_tables(variables: dict[str, Any], nets: Sequence[Any], *, angular: bool = False) -> tuple[Table | None, ...]:
     """The tables of a document in the place of the networks, see ``tables_document``.
 
     Raises FormatError if they are damaged, or others than the networks need.

@@ -104,8 +104,8 @@ class SpinEnergy:
     def change_type_map(self, type_map: Sequence[str], *, seed: Seed = None) -> SpinEnergy:
         """Raises ConfigError: which types have spins, and how long they are, is of the types of the training."""
         raise ConfigError(
-            f"The types of a model with spins cannot be changed; they are {' '.join(self.type_map)}. Train a model with "
-            "the other type_map."
+            f"The types of a model with spins cannot be changed; they are {' '.join(self.type_map)}. Train a "
+            "model with the other type_map."
         )
 
     @classmethod
@@ -177,8 +177,8 @@ def _of_descriptor(section: Any, pairs: Sequence[tuple[int, int]]) -> Any:
             raise ConfigError(f"model/spin does not go with the descriptor {section.type}, which has no {name}.")
     if section.exclude_types:
         raise ConfigError(
-            f"exclude_types of the descriptor is {[list(pair) for pair in section.exclude_types]}, but models with spins "
-            "leave out pairs by model/pair_exclude_types. Give them there."
+            f"exclude_types of the descriptor is {[list(pair) for pair in section.exclude_types]}, but models with "
+            "spins leave out pairs by model/pair_exclude_types. Give them there."
         )
     changed: dict[str, Any] = {
         "exclude_types": list(pairs),
