@@ -35,7 +35,7 @@ import numpy as np
 
 from dp_core import arrays
 from dp_core.backend import Evaluator
-from dp_core.errors import BackendError, DataError, FormatError
+from dp_core.errors import BackendError, ConfigError, DataError, FormatError
 from dp_core.format import replaced
 from dp_core.inputs import dim_chg_spin, frame_default, frame_width, numb_aparam, uses_aparam
 from dp_core.long_range import long_range
@@ -76,6 +76,11 @@ def _named_precisions(tree: Any) -> Iterator[str]:
 def capabilities(model: Any) -> dict[str, Any]:
     """What a program must know to use a frozen model: the record, of plain JSON values."""
     spec, output = model.neighbor_spec, model.output
+    if spec.fragments:
+        raise ConfigError(
+            "A model of the type pairwise_dprc tells the fragments of atoms apart, which neither the graph of a frozen "
+            "file nor a program that brings its own neighbours does. Evaluate its .dp file in Python or by dp test."
+        )
     default = frame_default(model)
     derivative = {
         "name": "gradient",

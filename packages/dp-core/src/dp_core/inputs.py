@@ -34,13 +34,19 @@ def default_fparam(model: Any) -> tuple[float, ...] | None:
 
 def numb_aparam(model: Any) -> int:
     """Atomic parameters of each atom."""
-    return max((int(m.model.fitting.numb_aparam) for m in members(model)), default=0)
+    found = [int(m.model.fitting.numb_aparam) for m in members(model)]
+    return max([*found, int(takes_fragments(model))])
+
+
+def takes_fragments(model: Any) -> bool:
+    """Whether the atomic parameter numbers the fragments of a frame, see ``fragments``."""
+    return bool(model.neighbor_spec.fragments)
 
 
 def uses_aparam(model: Any) -> bool:
     """Whether the atomic parameters are used for more than marking atoms."""
     fittings = [m.model.fitting for m in members(model)]
-    return any(fitting.numb_aparam and not fitting.use_aparam_as_mask for fitting in fittings)
+    return takes_fragments(model) or any(f.numb_aparam and not f.use_aparam_as_mask for f in fittings)
 
 
 def dim_chg_spin(model: Any) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dp_core.errors import DataError
+from dp_core.fragments import Fragments, numbers, table_fragments
 from dp_core.module import Array, module, replace
 
 Floats = NDArray[np.float64]
@@ -48,6 +49,7 @@ class Neighborhood:
     row_counts: tuple[int, ...]
     slot_counts: tuple[int, ...]
     exchange: Callable[[Array], Array] | None = None
+    fragments: Fragments | None = None  # of models that tell fragments apart
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class NeighborSpec:
     types_alone: bool = False
     marks_first: bool = False
     closest: float = 0.0  # Å, pairs should be farther apart; or ``COINCIDENT``
+    fragments: bool = False  # the atomic parameter numbers fragments, which the table tells
     parts: tuple[NeighborSpec, ...] = ()  # what each of several models that share the table sees of it
 
     @property
@@ -533,8 +536,21 @@ def build_batch(
         row_counts=padded,
         slot_counts=slot_counts,
     )
+    if spec.fragments:
+        if aparam is None:
+            raise DataError("The model needs the fragment of every atom, as aparam; none were given.")
+        of_atoms = numbers(aparam)
+        residues = [f[f > 0] for f in np.split(np.where(_real(frames), of_atoms, -1), np.cumsum(natoms)[:-1])]
+        counts = np.array([len(np.unique(f)) for f in residues], np.int64)
+        found = table_fragments(of_atoms, owner, table.index, table.frame, counts, round_rows)
+        table = replace(table, fragments=found)
     batch = Batch(table, owner, natoms)
     return batch if aparam is None else replace(batch, table=replace(table, aparam=batch.to_rows(aparam)))
+
+
+def _real(frames: Sequence[FrameNeighbors]) -> NDArray[np.bool_]:
+    """Which of the concatenated atoms of frames are real: (atoms,)."""
+    return np.concatenate([np.zeros(0, bool), *(np.isin(np.arange(f.natoms), f.atoms) for f in frames)])
 
 
 def _joined(parts: Sequence[NDArray[np.integer]]) -> Ints:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dp_core.data.elements import COVALENT_RADII
-from dp_core.inputs import dim_chg_spin
+from dp_core.inputs import dim_chg_spin, takes_fragments
 from dp_core.models.protocol import members
 from dp_core.neighbors import Floats, Ints, frame_neighbors
 from dp_core.prediction import Structure
@@ -110,4 +110,6 @@ def _random_parameters(model: Any, random: np.random.Generator, natoms: int) -> 
             fparam = fitting.fparam_avg + random.normal(size=fitting.numb_fparam) / fitting.fparam_inv_std
         if fitting.numb_aparam and not fitting.use_aparam_as_mask:
             aparam = fitting.aparam_avg + random.normal(size=(natoms, fitting.numb_aparam)) / fitting.aparam_inv_std
+    if takes_fragments(model):
+        aparam = random.integers(0, 3, (natoms, 1)).astype(np.float64)
     return fparam, aparam

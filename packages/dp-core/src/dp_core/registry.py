@@ -37,6 +37,7 @@ _BUILTIN = {
     ("model", "standard"): "dp_core.models.standard:StandardModel",
     ("model", "pairtab"): "dp_core.models.pair_table:PairTable",
     ("model", "linear_ener"): "dp_core.models.linear:LinearEnergy",
+    ("model", "pairwise_dprc"): "dp_core.models.pairwise_dprc:PairwiseDPRc",
     ("model", "zbl"): "dp_core.models.zbl:ZBLBridge",
     ("model", "frozen"): "dp_core.models.frozen:Frozen",
     ("model", "ewald"): "dp_core.models.ewald:Ewald",

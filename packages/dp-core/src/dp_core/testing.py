@@ -25,6 +25,7 @@ from dp_core.descriptors.protocol import parts_of
 from dp_core.errors import DpError
 from dp_core.frozen import precision
 from dp_core.inference import Predictor
+from dp_core.inputs import takes_fragments
 from dp_core.long_range import long_range, short_range
 from dp_core.model_file import load_model, save_model
 from dp_core.models.protocol import members
@@ -151,6 +152,9 @@ def check_model(
     Dipoles turn like vectors and polarizabilities like matrices; each of their components is checked as an energy is.
     Forces and virials are checked where the model gives derivatives.
 
+    A model that tells fragments apart is not compared with isolated atoms, because the QM region counts once more with
+    every residue, however far away it is.
+
     A model with a long-range part is checked without it, and then as a whole, in periodic cells, for what holds for any
     spacing of the grid: its force and virial, also through the centroids that a model of dipoles places, are compared
     with finite differences. These checks have ``whole:`` before their names.
@@ -178,7 +182,7 @@ def _checked(dp: Predictor, seed: int, natoms: int) -> CheckReport:
         ("choice of cell", _choice_of_cell, exact),
         ("supercell", _supercell, exact),
         ("continuity at the cutoff", _cutoff, smooth),
-        ("isolated atoms", _isolated, exact),
+        *([] if takes_fragments(dp.get_model()) else [("isolated atoms", _isolated, exact)]),
         *([("force = -dE/dx", _force, numeric)] if dp.get_model().output.differentiable else []),
         *([("virial = -dE/dstrain", _virial, numeric)] if dp.get_model().output.differentiable else []),
         *([("magnetic force = -dE/dspin", _magnetic_force, numeric)] if dp.has_spin else []),

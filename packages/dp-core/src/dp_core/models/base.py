@@ -54,7 +54,12 @@ class EnergyModel:
         keep = [0.0 if t in self.atom_exclude_types else 1.0 for t in range(len(self.type_map))]
         mask = arrays.take(arrays.constant(keep, like=self.out_bias), types)
         mask = xp.where(table.types >= 0, mask, xp.zeros_like(mask))
-        return {"energy": (energy + arrays.take(self.out_bias[0, ...], types)) * mask[:, None], "mask": mask}
+        return {"energy": (energy + self.biases(table)) * mask[:, None], "mask": mask}
+
+    def biases(self, table: Neighborhood) -> Array:
+        """(n, 1) in eV, the bias of the type of each row."""
+        xp = namespace(table.types, self.out_bias)
+        return arrays.take(self.out_bias[0, ...], xp.maximum(table.types, xp.zeros_like(table.types)))
 
     def base_document(self, kind: str, version: int) -> dict[str, Any]:
         """The part of the document that every model has."""

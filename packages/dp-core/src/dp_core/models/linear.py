@@ -35,6 +35,17 @@ from dp_core.virtual_atoms import virtual_atoms
 _OF_THE_WHOLE = ("data_stat_nbatch", "data_stat_protect", "data_bias_nsample", "modifier", "hessian_mode", "info")
 
 
+def refuse_of_the_whole(place: str, section: Any) -> None:
+    """Refuse settings of a model inside another one that only the whole has. place: where the section is."""
+    if section.preset_out_bias is not None:
+        raise wrong(f"{place}/preset_out_bias", "has no effect: the sum has the bias; give it there")
+    for name in _OF_THE_WHOLE:
+        if getattr(section, name) != ModelSettings.model_fields[name].default:
+            raise wrong(f"{place}/{name}", "has no effect; give it in the section of the sum")
+    if getattr(getattr(section, "fitting_net", None), "rcond", None) is not None:
+        raise wrong(f"{place}/fitting_net/rcond", "has no effect: the bias of the sum is fitted; leave it out")
+
+
 class LinearSettings(ModelSettings):
     """A weighted sum of models."""
 
@@ -49,15 +60,7 @@ class LinearSettings(ModelSettings):
         if isinstance(self.weights, list) and len(self.weights) != len(self.models):
             raise wrong("weights", f"has {len(self.weights)} numbers for {len(self.models)} models; give one for each")
         for k, model in enumerate(self.models):
-            if model.preset_out_bias is not None:
-                raise wrong(f"models/{k}/preset_out_bias", "has no effect: the sum has the bias; give it there")
-            for name in _OF_THE_WHOLE:
-                if getattr(model, name) != ModelSettings.model_fields[name].default:
-                    raise wrong(f"models/{k}/{name}", "has no effect; give it in the section of the sum")
-            if getattr(getattr(model, "fitting_net", None), "rcond", None) is not None:
-                raise wrong(
-                    f"models/{k}/fitting_net/rcond", "has no effect: the bias of the sum is fitted; leave it out"
-                )
+            refuse_of_the_whole(f"models/{k}", model)
         kinds = [isinstance(model, InnerPotentialSettings) for model in self.models]
         if any(kinds) and (kinds != [False, True] or self.weights != "sum"):
             raise wrong("models", "has an inner_potential; give it as the second of two models, with the weights 'sum'")
@@ -87,6 +90,10 @@ class Combination(EnergyModel):
     def view(self, k: int, table: Neighborhood) -> Neighborhood:
         """What a model sees of the table."""
         return seen(table, self.neighbor_spec, self.models[k].neighbor_spec, self.types_of(k))
+
+    def place(self, k: int) -> str:
+        """Where one of the models is in the input file."""
+        return f"model/models/{k}"
 
     def types_of(self, k: int) -> tuple[int, ...]:
         """What a model calls each type."""
@@ -220,17 +227,19 @@ def check_combination(model: Combination, error: type[ConfigError] | type[Format
         absent = [name for name in model.type_map if name not in child.type_map]
         if absent:
             raise error(
-                f"model/models/{k} has no type {', '.join(absent)}: its type_map is {' '.join(child.type_map)}, that "
+                f"{model.place(k)} has no type {', '.join(absent)}: its type_map is {' '.join(child.type_map)}, that "
                 f"of the whole is {' '.join(model.type_map)}. Every model must know all types of the whole."
             )
         if virtual_atoms(child) is not None:
-            raise error(f"model/models/{k} has spins; a model with spins cannot be a part of another one.")
+            raise error(f"{model.place(k)} has spins; a model with spins cannot be a part of another one.")
+        if child.neighbor_spec is not None and child.neighbor_spec.fragments:
+            raise error(f"{model.place(k)} tells fragments apart; such a model cannot be a part of another one.")
         if child.output.kind != model.output.kind:
-            raise error(f"model/models/{k} predicts {child.output.name!r}; only models of the energy can be combined.")
+            raise error(f"{model.place(k)} predicts {child.output.name!r}; only models of the energy can be combined.")
         if getattr(child, "modifier", None) is not None:
-            raise error(f"model/models/{k} has a modifier; give it to the sum, or the model without it.")
+            raise error(f"{model.place(k)} has a modifier; give it to the sum, or the model without it.")
         if child.neighbor_spec is not None:
-            check_blocks(child.neighbor_spec, model.types_of(k), f"model/models/{k}")
+            check_blocks(child.neighbor_spec, model.types_of(k), model.place(k))
     if all(child.neighbor_spec is None for child in model.models):
         raise error("None of the models sees neighbours. Add one that does, such as a pairtab.")
     for name in ("numb_fparam", "numb_aparam", "default_fparam"):
@@ -245,5 +254,5 @@ def _check_equal(model: Combination, name: str, error: type[ConfigError] | type[
             if fitting.numb_aparam if name == "numb_aparam" else fitting.numb_fparam:
                 found.setdefault(getattr(fitting, name), k)
     if len(found) > 1:
-        told = ", ".join(f"{value} in model/models/{k}" for value, k in found.items())
+        told = ", ".join(f"{value} in {model.place(k)}" for value, k in found.items())
         raise error(f"The models do not agree in {name}: {told}. Give the same, or 0 where a model has none.")

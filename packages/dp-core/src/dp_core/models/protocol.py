@@ -24,6 +24,7 @@ class Member:
     types: tuple[int, ...]  # what the member calls each type of the whole
     exclude: frozenset[tuple[int, int]]  # pairs of the member's types that do not see each other
     fixed: bool = False  # comes from a file as it is: nothing in it follows the data
+    region_only: bool = False  # sees the QM region of a frame only, see ``fragments``
 
 
 def map_members(model: Any, change: Callable[[Member], Any]) -> Any:

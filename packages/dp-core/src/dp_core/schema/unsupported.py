@@ -77,7 +77,7 @@ KEYS: dict[str, dict[str, tuple[Any, str]]] = {
 
 #: kind of section -> types that DeePMD-kit has
 TYPES: dict[str, tuple[str, ...]] = {
-    "model": ("dpa4", "DPA4", "SeZM", "sezm", "pairwise_dprc"),
+    "model": ("dpa4", "DPA4", "SeZM", "sezm"),
     "descriptor": (
         "dpa4c", "DPA4C", "dpa4", "DPA4", "SeZM", "sezm", "se_a_tpe", "se_a_ebd",
         "se_a_mask",

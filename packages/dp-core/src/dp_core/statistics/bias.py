@@ -11,7 +11,8 @@ import numpy as np
 from dp_core.backend import Evaluator
 from dp_core.data.frame import Frame, Label
 from dp_core.errors import ConfigError, DataError
-from dp_core.inputs import atomic_label, input_arrays, input_labels, total_label
+from dp_core.fragments import in_region
+from dp_core.inputs import atomic_label, input_arrays, input_labels, takes_fragments, total_label
 from dp_core.module import replace
 from dp_core.neighbors import build_batch, frame_neighbors, no_rounding
 from dp_core.outputs import OutputDef
@@ -61,7 +62,10 @@ def add_labels(sums: BiasSums, model: Any, frame: Frame, predicted: Floats | Non
             whole = whole / max(1, np.count_nonzero((frame.types >= 0) & ~np.isin(frame.types, sums.exclude)))
         total = None if total is None else total - whole
         atomic = None if atomic is None else atomic - predicted
-    sums.add(frame.types, total, atomic)
+    types = frame.types
+    if takes_fragments(model):  # the bias is that of the QM region
+        types = np.where(in_region(frame.labels["aparam"]), types, -1)
+    sums.add(types, total, atomic)
 
 
 def preset(model: Any) -> dict[int, Floats]:

@@ -15,6 +15,7 @@ from dp_core.data import Frame, Label, System
 from dp_core.data.elements import COVALENT_RADII
 from dp_core.descriptors.protocol import map_parts, neighbor_spec, parts_of
 from dp_core.errors import ConfigError, DataError
+from dp_core.fragments import in_region
 from dp_core.inputs import input_labels
 from dp_core.long_range import long_range
 from dp_core.models.protocol import Member, map_members, members
@@ -141,8 +142,9 @@ def _scale(sample: Sample) -> tuple[float, ...]:
 
 def _key(member: Member, part: Any, scale: Sequence[float]) -> str:
     """Where the statistics of a part of the member's descriptor are kept. scale: see ``environment_key``."""
+    place = "qm_" if member.region_only else ""
     renamed = member.types != tuple(range(len(member.model.type_map)))
-    return environment_key(part, member.exclude, member.types if renamed else (), scale)
+    return place + environment_key(part, member.exclude, member.types if renamed else (), scale)
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,8 @@ class _Part:
     def sums(self, frame: Frame, where: str, closest: float) -> Floats:
         """Those of a frame. closest: see ``NeighborSpec``."""
         types = np.array([*self.member.types, -1])[np.maximum(frame.types, -1)]
+        if self.member.region_only:
+            types = np.where(in_region(frame.labels["aparam"]), types, -1)
         spec = neighbor_spec(self.descriptor, len(self.member.model.type_map), self.member.exclude)
         spec = replace(spec, closest=closest)
         return environment_sums(self.descriptor, named_neighbors(frame.coord, frame.box, types, spec, where))

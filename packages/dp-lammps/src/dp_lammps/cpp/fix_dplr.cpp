@@ -11,10 +11,10 @@
 #include "force.h"
 #include "input.h"
 #include "modify.h"
-#include "neigh_list.h"
 #include "neighbor.h"
 #include "pair_deep.h"
 #include "pppm_dplr.h"
+#include "read_atoms.h"
 #include "update.h"
 #include "utils.h"
 #include "variable.h"
@@ -25,7 +25,6 @@ namespace dp {
 namespace {
 
 constexpr const char *kScope = "dipole_charge";
-constexpr int kVoigt[6] = {0, 4, 8, 3, 6, 7};
 
 }  // namespace
 
@@ -81,7 +80,11 @@ void FixDplr::parse(int narg, char **arg) {
 
 void FixDplr::open(const std::string &model) {
   dipoles_ = DP_NewDeepTensorWithParam(model.c_str(), 0, kScope);
-  check(DP_DeepTensorCheckOK(dipoles_));
+  const char *text = DP_DeepTensorCheckOK(dipoles_);
+  const std::string message = text;
+  DP_DeleteChar(text);
+  if (!message.empty())
+    error->one(FLERR, "fix dplr: {} The file that fix dplr takes is that of the dipoles, not the model of the energy.", message);
   modifier_ = DP_NewDipoleChargeModifierWithParam(model.c_str(), 0, kScope);
   check(DP_DipoleChargeModifierCheckOK(modifier_));
   if (DP_DeepTensorGetOutputDim(dipoles_) != 3)
@@ -111,6 +114,9 @@ void FixDplr::init() {
     error->all(FLERR,
                "fix dplr needs `pair_style deepmd MODEL` before it; if there are several, write `pair_deepmd_index N` "
                "with the number of the one that it belongs to, from 1 on");
+  if (force->kspace && !dynamic_cast<PppmDplr *>(force->kspace))
+    error->all(FLERR, "fix dplr needs the forces on centroids, which kspace_style {} adds to them: write `kspace_style pppm/dplr`",
+               force->kspace_style);
   const double cutoff = DP_DeepTensorGetCutoff(dipoles_) * force->angstrom;
   if (cutoff > force->pair->cutforce)
     error->all(FLERR, "fix dplr: its model looks {} far, the pair style only {}; train models of one cutoff", cutoff,
@@ -152,7 +158,7 @@ void FixDplr::pre_exchange() {
     for (int b = 0; b < atom->num_bond[i]; ++b) {
       if (std::find(bond_types_.begin(), bond_types_.end(), atom->bond_type[i][b]) == bond_types_.end()) continue;
       int a = i, w = atom->map(atom->bond_atom[i][b]);
-      if (w < 0) error->one(FLERR, "fix dplr: atom {}, bonded to {}, is on another rank", atom->bond_atom[i][b], atom->tag[i]);
+      if (w < 0) error->one(FLERR, "fix dplr: atom {}, bonded to {}, is on another rank: put centroids on their atoms in the data file, or take fewer ranks", atom->bond_atom[i][b], atom->tag[i]);
       if (centroid_of_[atom->type[a]] != atom->type[w]) std::swap(a, w);
       if (w >= atom->nlocal) continue;  // its owner moves it
       for (int d = 0; d < 3; ++d) {
@@ -163,39 +169,14 @@ void FixDplr::pre_exchange() {
     }
 }
 
-void FixDplr::fill_atoms() {
-  const int nlocal = atom->nlocal, nall = nlocal + atom->nghost;
-  const double length = force->angstrom;
-  atoms_.nlocal = nlocal;
-  atoms_.nghost = atom->nghost;
-  atoms_.coord.resize(3 * nall);
-  atoms_.type.resize(nall);
-  for (int i = 0; i < nall; ++i) {
-    atoms_.type[i] = type_of_[atom->type[i]];
-    for (int d = 0; d < 3; ++d) atoms_.coord[3 * i + d] = (atom->x[i][d] - domain->boxlo[d]) / length;
-  }
-  const double *h = domain->h;
-  const double cell[9] = {h[0], 0, 0, h[5], h[1], 0, h[4], h[3], h[2]};
-  for (int c = 0; c < 9; ++c) atoms_.cell[c] = cell[c] / length;
-  atoms_.ilist.resize(nlocal);
-  atoms_.numneigh.assign(nlocal, 0);
-  atoms_.firstneigh.assign(nlocal, nullptr);
-  for (int i = 0; i < nlocal; ++i) atoms_.ilist[i] = i;
-  for (int k = 0; k < list_->inum; ++k) {
-    const int i = list_->ilist[k];
-    atoms_.numneigh[i] = list_->numneigh[i];
-    atoms_.firstneigh[i] = list_->firstneigh[i];
-  }
-}
-
 void FixDplr::pre_force(int) {
   find_pairs();
-  fill_atoms();
+  read_atoms(lmp, type_of_, atoms_);
+  read_list(list_, atoms_);
   const int nlocal = atoms_.nlocal, natoms = nlocal + atoms_.nghost;
   dipole_.assign(pairs_.size() / 2 * 3, 0);
   if (nlocal == 0) return;
-  DP_Nlist *nlist = DP_NewNlist(nlocal, atoms_.ilist.data(), atoms_.numneigh.data(), atoms_.firstneigh.data());
-  DP_NlistSetMask(nlist, NEIGHMASK);
+  DP_Nlist *nlist = new_list(atoms_);
   double *tensor = nullptr;
   int size = 0;
   DP_DeepTensorComputeTensorNList(dipoles_, natoms, atoms_.coord.data(), atoms_.type.data(), atoms_.cell, atoms_.nghost,
@@ -260,7 +241,7 @@ void FixDplr::post_force(int vflag) {
   const int nlocal = atom->nlocal, natoms = nlocal + atom->nghost;
   std::vector<double> electric(3 * static_cast<size_t>(nlocal), 0);
   const auto *kspace = dynamic_cast<PppmDplr *>(force->kspace);
-  if (kspace) std::copy_n(kspace->forces().begin(), electric.size(), electric.begin());
+  if (kspace && kspace->compute_flag) std::copy_n(kspace->forces().begin(), electric.size(), electric.begin());
   read_field();
   add_field(electric);
   for (size_t k = 0; vflag_global && k < pairs_.size() / 2; ++k)  // the force on a centroid acts where its atom is
@@ -272,8 +253,7 @@ void FixDplr::post_force(int vflag) {
     std::vector<double> scaled = electric;
     for (double &f : scaled) f /= force_unit;
     double v[9];
-    DP_Nlist *nlist = DP_NewNlist(nlocal, atoms_.ilist.data(), atoms_.numneigh.data(), atoms_.firstneigh.data());
-    DP_NlistSetMask(nlist, NEIGHMASK);
+    DP_Nlist *nlist = new_list(atoms_);
     DP_DipoleChargeModifierComputeNList(modifier_, natoms, atoms_.coord.data(), atoms_.type.data(), atoms_.cell,
                                         pairs_.data(), static_cast<int>(pairs_.size() / 2), scaled.data(), atoms_.nghost,
                                         nlist, correction_.data(), v);

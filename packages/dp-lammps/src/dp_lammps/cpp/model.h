@@ -7,6 +7,7 @@
 
 struct DP_DeepPot;
 struct DP_DeepSpin;
+struct DP_Nlist;
 
 namespace dp {
 
@@ -27,6 +28,9 @@ struct Atoms {
   std::vector<double> charge_spin;      // empty: the default of the model
 };
 
+/// Their neighbour list for the C API, to be freed with DP_DeleteNlist; it refers to the memory of the atoms.
+DP_Nlist *new_list(const Atoms &atoms);
+
 struct Result {
   double energy = 0;
   double virial[9] = {};
@@ -45,6 +49,9 @@ class Model {
   Model &operator=(const Model &) = delete;
 
   double cutoff() const;  // Å
+  /// The reach of neighbour lists, Å: more than the cutoff where spins up to max_spin, μB, are virtual atoms. Raises
+  /// std::runtime_error.
+  double list_cutoff(double max_spin) const;
   int types() const;
   int dim_fparam() const;
   int dim_aparam() const;
