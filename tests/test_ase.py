@@ -166,6 +166,8 @@ def test_spins(golden):
     symbols = [("Ni", "O", "Fe")[t] for t in case.data["atype"]]
     atoms = Atoms(symbols, case.data["coord"][0], cell=case.data["box"][0].reshape(3, 3), pbc=True)
     atoms.calc = DP(case.path, backend="numpy")
+    with pytest.raises(DataError, match="no initial magnetic moments"):
+        atoms.get_potential_energy()
     for k in (0, 1):
         atoms.positions, atoms.cell = case.data["coord"][k], case.data["box"][k].reshape(3, 3)
         atoms.set_initial_magnetic_moments(case.data["spin"][k])

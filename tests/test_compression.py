@@ -163,6 +163,41 @@ def test_a_damaged_table_of_types(golden):
         type(load_model(golden("compress_dpa1_strip").path)).deserialize(document)
 
 
+@pytest.mark.parametrize("name", ["compress_sea", "compress_dpa1_strip"])
+def test_damaged_tables(golden, name):
+    """Their number and their width are those of the networks."""
+    model = load_model(golden(name).path)
+
+    def read(change):
+        document = model.serialize()
+        variables = document["descriptor"]["compress"]["@variables"]
+        for key in ("compress_data", "compress_info"):
+            variables[key] = change(key, list(variables[key]))
+        type(model).deserialize(document)
+
+    read(lambda key, values: values)
+    with pytest.raises(FormatError, match=r"tables and .* grids for . networks"):
+        read(lambda key, values: values[1:])
+    with pytest.raises(FormatError, match=r"tables and .* grids for . networks"):
+        read(lambda key, values: values[1:] if key == "compress_info" else values)
+    with pytest.raises(FormatError, match="gives 2 numbers, its network 16"):
+        read(lambda key, values: [x[:, :12] for x in values] if key == "compress_data" else values)
+
+
+@pytest.mark.parametrize("name", ["se_e3", "se_e3_tebd_strip"])
+def test_neighbors_at_a_right_angle(golden, backend, name):
+    """Their product is exactly 0, as that of empty slots, but it has a slope."""
+    if backend == "jax" and name == "se_e3":
+        pytest.skip("one model is enough where every size is compiled")
+    model = load_model(golden(name).path)
+    coord = np.array([[[0.0, 0, 0], [1.0, 0, 0], [0, 1.2, 0], [0, 0, 1.4]]])
+    forces = [
+        DeepPot(m, backend).eval(coord, None, np.array([0, 1, 1, 0]))[1]
+        for m in (model, compress(model, min_nbor_dist=0.5))
+    ]
+    np.testing.assert_allclose(forces[1], forces[0], atol=1e-6 * np.abs(forces[0]).max())
+
+
 def test_other_types_need_other_tables(golden):
     with pytest.raises(ConfigError, match="tables belong to its types"):
         load_model(golden("compress_dpa1_strip").path).change_type_map(["H", "O"])

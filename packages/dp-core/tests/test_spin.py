@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dp_core import DeepPot, DeepSpin, load_model
+from dp_core.compression import compress, obstacle
 from dp_core.data import Frame, open_systems, write_npy_system
 from dp_core.errors import ConfigError, DataError
 from dp_core.frozen import capabilities
@@ -17,7 +18,8 @@ from dp_core.models.spin_section import spin_types
 from dp_core.module import replace
 from dp_core.numpy_backend import NumpyBackend
 from dp_core.schema import parse_model
-from dp_core.statistics import assign_bias, change_bias, neighbor_statistics, whole
+from dp_core.statistics import assign_bias, change_bias, compute_statistics, neighbor_statistics, whole
+from dp_core.statistics.stat_file import StatFile
 from dp_core.training import train
 
 GOLDEN = Path(__file__).parents[3] / "tests" / "golden"
@@ -76,6 +78,7 @@ def section(**more):
     ("change", "told"),
     [
         ({"hessian_mode": True}, "does not go with hessian_mode"),
+        ({"use_srtab": "t.txt", "sw_rmin": 0.5, "sw_rmax": 1.0, "smin_alpha": 0.1}, "does not go with use_srtab"),
         (
             {
                 "modifier": {
@@ -159,7 +162,8 @@ def test_what_a_predictor_says(dp, case):
 
 
 def test_spins_of_length_zero(dp, case):
-    """The virtual atom is then where its atom is; the energy has a kink there, whose slope counts as zero."""
+    """The virtual atom is then where its atom is. The energy has a cone there: the magnetic force is the mean of the
+    slopes on both sides, in which the cone cancels."""
     spin = case["spin"].copy()
     spin[:, 0] = 0.0
     out = dp.eval(case["coord"], case["box"], case["atype"], spin=spin)
@@ -168,6 +172,81 @@ def test_spins_of_length_zero(dp, case):
         near[:, 0, 0] = sign * 1e-7
         for x, y in zip(out[:3], dp.eval(case["coord"], case["box"], case["atype"], spin=near), strict=False):
             np.testing.assert_allclose(x, y, atol=1e-4 * np.abs(y).max())
+
+    def energy(axis, step):
+        moved = spin.copy()
+        moved[:, 0, axis] = step
+        return dp.eval(case["coord"], case["box"], case["atype"], spin=moved)[0][:, 0]
+
+    def slope(axis, h):  # its error is near h²/(virtual_scale·env_protection)
+        return (energy(axis, h) - energy(axis, -h)) / (2 * h)
+
+    h = 2e-6
+    expected = np.stack([slope(axis, 2 * h) - 2 * slope(axis, h) for axis in range(3)], axis=-1)
+    np.testing.assert_allclose(out[3][:, 0], expected, atol=1e-5)
+    assert np.abs(energy(0, h) - energy(0, 0.0)).min() > 1e-7
+
+
+def test_two_atoms_at_one_place(dp, case):
+    """Only a virtual atom may be where its own atom is."""
+    coord, spin = case["coord"][0].copy(), case["spin"][0].copy()
+
+    def evaluate(coord, spin):
+        return dp.eval(coord, case["box"][0], case["atype"], spin=spin)
+
+    spin[0] = 0.0
+    evaluate(coord, spin)
+    first, other = np.flatnonzero(case["atype"] == 0)[:2]
+    same = coord.copy()
+    same[other] = same[first]
+    for spins in (spin, 0.0 * spin):
+        with pytest.raises(DataError, match=f"Atoms {first} and {other} of frame 0 are at the same place"):
+            evaluate(same, spins)
+    coord, spin = np.zeros((12, 3)), np.zeros((12, 3))
+    coord[:, 0] = 20.0 * np.arange(12)  # nobody sees anybody
+    spin[first] = [0.0, 0.0, 2.0]
+    coord[other] = coord[first] + spin[first] * dp.get_model().virtual.scale[0]
+    with pytest.raises(DataError, match=f"virtual atom of atom {first}.* of frame 0 are at the same place"):
+        dp.eval(coord, None, case["atype"], spin=spin)
+
+
+def test_models_that_are_not_changed(dp):
+    model = dp.get_model()
+    assert "any distance down to 0" in obstacle(model)
+    with pytest.raises(ConfigError, match="cannot be compressed: it has spins"):
+        compress(model, min_nbor_dist=1.0)
+    with pytest.raises(ConfigError, match="they are Ni O"):
+        model.change_type_map(["O", "Ni"])
+
+
+def test_excluded_types_of_the_descriptor():
+    given = section()
+    given["descriptor"]["exclude_types"] = [[0, 1]]
+    settings = parse_model(given)
+    with pytest.raises(ConfigError, match=r"is \[\[0, 1\]\], but .* by model/pair_exclude_types"):
+        new_model(settings, settings.type_map)
+
+
+def test_a_statistics_file_knows_the_scale(tmp_path, case):
+    """Statistics of one scale are none of another; those of the same are read."""
+    systems = open_systems([write_data(tmp_path / "data", case)])
+    file = StatFile(tmp_path / "stat", ["Ni", "O"])
+
+    def statistics(scale, file, mode="update"):
+        settings = parse_model(section(spin={"use_spin": ["Ni"], "virtual_scale": scale}))
+        made, _ = compute_statistics(
+            new_model(settings, settings.type_map), whole(systems), labels=["energy"], stat_file=file, mode=mode
+        )
+        return made.backbone.descriptor.dstd
+
+    first = statistics(0.1, file)
+    with pytest.raises(ConfigError, match="lacks"):
+        statistics(1.5, file, "read")
+    second = statistics(1.5, file)
+    assert np.abs(first - second).max() > 0.01
+    for scale, expected in ((0.1, first), (1.5, second)):
+        np.testing.assert_allclose(statistics(scale, None), expected, rtol=1e-12)
+        np.testing.assert_array_equal(statistics(scale, file, "read"), expected)
 
 
 @pytest.mark.parametrize(

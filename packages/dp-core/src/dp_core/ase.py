@@ -115,7 +115,12 @@ class DP(Calculator):
 
 
 def _spins(atoms: Atoms) -> Floats:
-    """The initial magnetic moments as vectors, (N, 3) in μB."""
+    """The initial magnetic moments as vectors, (N, 3) in μB. Raises DataError if there are none."""
+    if not atoms.has("initial_magmoms"):
+        raise DataError(
+            "The model has spins, but the structure has no initial magnetic moments. Set a vector in μB for each atom, "
+            "atoms.set_initial_magnetic_moments(spins), with zeros for atoms without spin."
+        )
     moments = np.array(atoms.get_initial_magnetic_moments(), np.float64)
     return moments if moments.ndim == 2 else moments[:, None] * np.array([0.0, 0.0, 1.0])
 

@@ -21,6 +21,7 @@ from dp_core.errors import ConfigError
 from dp_core.models.protocol import map_members, members
 from dp_core.module import replace
 from dp_core.nn.table import Table
+from dp_core.virtual_atoms import virtual_atoms
 
 __all__ = ["Resolution", "Tables", "compress", "is_compressed", "obstacle", "tables_of", "uncompressed"]
 
@@ -61,6 +62,11 @@ def obstacle(model: Any) -> str | None:
     found = [member.model.descriptor for member in members(model)]
     if not found:
         return "it has no networks."
+    if virtual_atoms(model) is not None:
+        return (
+            "it has spins. An atom and its virtual atom may be at any distance down to 0, which no table of a sensible "
+            "size reaches."
+        )
     if is_compressed(model):
         return "it is compressed already. Compress the model that it was made from, with other settings."
     for descriptor in found:

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Rows = NDArray[np.int32]
 
-#: ``NeighborSpec.closest`` of models whose virtual atoms may be where their atoms are.
+#: ``NeighborSpec.closest`` of models with spins: of the 2N atoms of a frame, atom k + N may be where atom k is.
 COINCIDENT = -1.0
 
 
@@ -76,7 +76,7 @@ class NeighborSpec:
     split: bool = False  # blocks by type although sel limits all types together
     types_alone: bool = False
     marks_first: bool = False
-    closest: float = 0.0  # Å, pairs should be farther apart; negative: they may be at the same place
+    closest: float = 0.0  # Å, pairs should be farther apart; or ``COINCIDENT``
     fragments: bool = False  # the atomic parameter numbers fragments, which the table tells
     parts: tuple[NeighborSpec, ...] = ()  # what each of several models that share the table sees of it
 
@@ -320,9 +320,14 @@ def refuse_close(found: FrameNeighbors, spec: NeighborSpec, where: str) -> None:
 
     Pairs that do not see each other may be closer.
     """
-    if found.nearest > spec.closest or not len(found.vectors):
+    if found.nearest > max(spec.closest, 0.0) or not len(found.vectors):
         return
     squares = np.einsum("pc,pc->p", found.vectors, found.vectors)
+    if spec.closest == COINCIDENT:
+        apart = np.abs(found.atoms[found.center] - found.atoms[found.neighbor])
+        squares[apart == found.natoms // 2] = np.inf  # an atom and its own virtual atom
+        if squares.min() > 0.0:
+            return
     p = int(np.argmin(squares))
     distance = float(np.sqrt(squares[p]))
     if found.nearest > 0.0 and distance >= spec.closest:
@@ -332,6 +337,12 @@ def refuse_close(found: FrameNeighbors, spec: NeighborSpec, where: str) -> None:
         raise DataError(
             f"Atoms {i} and {j} of {where} are {distance:.3g} Å apart, but the pair table of the model begins at "
             f"{spec.closest:g} Å. Give a table that begins at shorter distances, or leave the structure out."
+        )
+    half = found.natoms // 2
+    if spec.closest == COINCIDENT and max(i, j) >= half:
+        names = [f"virtual atom of atom {k - half}" if k >= half else f"atom {k}" for k in (i, j)]
+        raise DataError(
+            f"The {names[0]} and the {names[1]} of {where} are at the same place. Check the coordinates and the spins."
         )
     raise DataError(f"Atoms {i} and {j} of {where} are at the same place. Remove one of them.")
 

@@ -305,5 +305,8 @@ def stored_fields(data: dict[str, Any], *, angular: bool = False) -> dict[str, A
     angular: the networks take products of two neighbours.
     """
     data = check_version(data, "Descriptor", (1, 3))
-    tables = None if data.get("compress") is None else stored_tables(data["compress"]["@variables"], angular=angular)
-    return stored_environment(data) | {"tables": tables}
+    fields = stored_environment(data)
+    if data.get("compress") is None:
+        return fields | {"tables": None}
+    networks = fields["embeddings"].networks
+    return fields | {"tables": stored_tables(data["compress"]["@variables"], networks, angular=angular)}

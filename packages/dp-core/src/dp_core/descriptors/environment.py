@@ -12,6 +12,9 @@ from dp_core.arrays import namespace
 from dp_core.module import Array, replace
 from dp_core.neighbors import Neighborhood
 
+#: Nothing beside any product of two neighbours, but not 0, which is that of an empty slot.
+TINY = 1e-30
+
 
 def smooth_switch(r: Array, rcut_smth: float, rcut: float) -> Array:
     """1 below rcut_smth, 0 beyond rcut, 1 − 10u³ + 15u⁴ − 6u⁵ between (C2; Zhang et al., NeurIPS 2018)."""

@@ -244,7 +244,9 @@ class Mixed:
         if document is None:
             return self
         variables = document["@variables"]
-        tables = stored_tables(variables, angular=self.angular) if "compress_data" in variables else None
+        tables = None
+        if "compress_data" in variables:
+            tables = stored_tables(variables, self.embeddings.networks, angular=self.angular)
         count = (int(self.davg.shape[0]) + 1) ** (1 if self.by_neighbor else 2)
         rows = variables["type_embd_data"]
         if rows.shape != (count, self.width):

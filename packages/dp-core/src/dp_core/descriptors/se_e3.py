@@ -15,14 +15,12 @@ import numpy as np
 from dp_core import arrays
 from dp_core.arrays import namespace
 from dp_core.descriptors.base import ByType, EnvironmentSettings, init_fields, stored_fields
+from dp_core.descriptors.environment import TINY
 from dp_core.descriptors.tabulation import Resolution
 from dp_core.module import Array, module
 from dp_core.neighbors import Neighborhood
 from dp_core.nn.table import Grid
 from dp_core.schema.section import option
-
-#: Nothing beside any product of neighbours, but not 0.
-_TINY = 1e-30
 
 
 class SeE3Settings(EnvironmentSettings):
@@ -72,7 +70,7 @@ class SeE3(ByType):
         (x, of_x), (y, of_y) = first, second
         xp = namespace(x, y)
         # pairs at a right angle have e = 0 like empty ones, but a slope, which the sum may leave out for empty ones
-        e = x @ xp.matrix_transpose(y) + (_TINY * of_x)[:, :, None] * of_y[:, None, :]
+        e = x @ xp.matrix_transpose(y) + (TINY * of_x)[:, :, None] * of_y[:, None, :]
         if same:
             return arrays.embedding_sum(_half(e), net)[:, 1, :]
         flat = xp.reshape(e, (arrays.shape(e)[0], arrays.shape(e)[1] * arrays.shape(e)[2], 1))

@@ -14,6 +14,7 @@ import numpy as np
 
 from dp_core import arrays
 from dp_core.arrays import namespace
+from dp_core.descriptors.environment import TINY
 from dp_core.descriptors.mixed import Mixed, Slots, TypedSettings, init_fields, stored_fields
 from dp_core.format.versions import check_version
 from dp_core.module import Array, module
@@ -53,7 +54,9 @@ class SeE3Tebd(Mixed):
         slots, types = self.slots(table), self.types()
         xp = namespace(slots.matrix, types)
         rows = slots.matrix[..., 1:]
-        products = rows @ xp.matrix_transpose(rows)  # (n, K, K)
+        # pairs at a right angle have e = 0 like empty ones, but a slope, which a sum by a table may leave out
+        real = TINY * slots.valid
+        products = rows @ xp.matrix_transpose(rows) + real @ xp.matrix_transpose(slots.valid)  # (n, K, K)
         total = self._sum(products, slots, types)
         return self.with_types(total / float(self.nnei) ** 2, slots, types), None
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dp_core.descriptors.environment import smooth_switch
-from dp_core.errors import ConfigError
+from dp_core.errors import ConfigError, FormatError
 from dp_core.nn.table import Grid, Table
 
 #: Products of two neighbours have intervals so many times as wide as single ones.
@@ -101,7 +101,24 @@ def tables_document(tables: Sequence[Table | None], *, angular: bool = False) ->
     return {"compress_data": [data for data, _ in stored], "compress_info": [info for _, info in stored]}
 
 
-def stored_tables(variables: dict[str, Any], *, angular: bool = False) -> tuple[Table | None, ...]:
-    """The tables of a document, see ``tables_document``. Raises FormatError if they are damaged."""
-    pairs = zip(variables["compress_data"], variables["compress_info"], strict=True)
-    return tuple(Table.of_stored(data, info, angular=angular) if data.size else None for data, info in pairs)
+def stored_tables(variables: dict[str, Any], nets: Sequence[Any], *, angular: bool = False) -> tuple[Table | None, ...]:
+    """The tables of a document in the place of the networks, see ``tables_document``.
+
+    Raises FormatError if they are damaged, or others than the networks need.
+    """
+    rows, grids = variables["compress_data"], variables["compress_info"]
+    if not len(rows) == len(grids) == len(nets):
+        raise FormatError(
+            f"The descriptor has {len(rows)} tables and {len(grids)} grids for {len(nets)} networks; the file is "
+            "damaged. Compress the model again."
+        )
+    tables = tuple(
+        Table.of_stored(data, info, angular=angular) if np.size(data) else None for data, info in zip(rows, grids)
+    )
+    for k, (table, net) in enumerate(zip(tables, nets)):
+        if table is not None and table.width != net.neuron[-1]:
+            raise FormatError(
+                f"Table {k} of the descriptor gives {table.width} numbers, its network {net.neuron[-1]}; the file is "
+                "damaged. Compress the model again."
+            )
+    return tables

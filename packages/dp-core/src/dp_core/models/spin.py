@@ -14,6 +14,7 @@ from dp_core.models.spin_section import spin_types
 from dp_core.models.standard import StandardModel, StandardSettings
 from dp_core.module import Array, module, replace
 from dp_core.neighbors import COINCIDENT, Neighborhood, NeighborSpec
+from dp_core.nn.networks import Seed
 from dp_core.outputs import OutputDef
 from dp_core.schema.section import option, wrong
 from dp_core.virtual_atoms import VirtualAtoms
@@ -61,7 +62,7 @@ class SpinEnergy:
 
     @property
     def neighbor_spec(self) -> NeighborSpec:
-        """The neighbours that the model sees, among atoms and virtual atoms; these may be at one place."""
+        """The neighbours that the model sees, among atoms and virtual atoms; these may be where their atoms are."""
         return replace(self.backbone.neighbor_spec, closest=COINCIDENT)
 
     @property
@@ -99,6 +100,13 @@ class SpinEnergy:
     def eval_fitting_last_layer(self, table: Neighborhood) -> Array:
         """The values before the output layer of the fitting: (n, neuron[-1])."""
         return self.backbone.eval_fitting_last_layer(table)
+
+    def change_type_map(self, type_map: Sequence[str], *, seed: Seed = None) -> SpinEnergy:
+        """Raises ConfigError: which types have spins, and how long they are, is of the types of the training."""
+        raise ConfigError(
+            f"The types of a model with spins cannot be changed; they are {' '.join(self.type_map)}. Train a "
+            "model with the other type_map."
+        )
 
     @classmethod
     def init(cls, settings: StandardSettings, type_map: Sequence[str]) -> SpinEnergy:
@@ -167,6 +175,11 @@ def _of_descriptor(section: Any, pairs: Sequence[tuple[int, int]]) -> Any:
     for name in ("exclude_types", "env_protection"):
         if name not in fields:
             raise ConfigError(f"model/spin does not go with the descriptor {section.type}, which has no {name}.")
+    if section.exclude_types:
+        raise ConfigError(
+            f"exclude_types of the descriptor is {[list(pair) for pair in section.exclude_types]}, but models with "
+            "spins leave out pairs by model/pair_exclude_types. Give them there."
+        )
     changed: dict[str, Any] = {
         "exclude_types": list(pairs),
         "env_protection": section.env_protection or _PROTECTION,

@@ -57,13 +57,15 @@ def with_environment(descriptor: Any, sums: Floats) -> Any:
     return replace(descriptor, dstd=dstd) if descriptor.set_davg_zero else replace(descriptor, davg=davg, dstd=dstd)
 
 
-def environment_key(descriptor: Any, exclude: Iterable[tuple[int, int]], types: Sequence[int] = ()) -> str:
+def environment_key(
+    descriptor: Any, exclude: Iterable[tuple[int, int]], types: Sequence[int] = (), scale: Sequence[float] = ()
+) -> str:
     """The name under which a statistics file keeps the sums; equal for descriptors that see the same neighbours.
 
     exclude: pairs of types that the model leaves out. types: what the descriptor calls each type of the data, if it has
-    other numbers for them.
+    other numbers for them. scale: Å/μB by type, how far virtual atoms are from their atoms, of models with spins.
     """
-    pairs: dict[str, Any] = {"pair_exclude_types": sorted(exclude), "types": list(types)}
+    pairs: dict[str, Any] = {"pair_exclude_types": sorted(exclude), "types": list(types), "spin_scale": list(scale)}
     if hasattr(descriptor, "moments"):
         identity, changes = dict(descriptor.identity), pairs
     else:

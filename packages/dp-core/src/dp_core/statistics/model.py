@@ -44,6 +44,7 @@ class Statistics:
     bias: BiasFit | None = None
     parameters: dict[str, Floats] = field(default_factory=dict)  # fparam, aparam: (numb, 3)
     observed: tuple[str, ...] | None = None
+    scale: tuple[float, ...] = ()  # of the virtual atoms, if there are some
 
     def apply(self, model: Any, protection: float) -> Any:
         """The model with these statistics."""
@@ -53,7 +54,7 @@ class Statistics:
                 return member.model
 
             def normalized(part: Any) -> Any:
-                return with_environment(part, self.environment[_key(member, part)])
+                return with_environment(part, self.environment[_key(member, part, self.scale)])
 
             fitting = member.model.fitting
             for name, sums in self.parameters.items():
@@ -104,7 +105,8 @@ def compute_statistics(
         )  # fmt: skip
         return replace(model, backbone=replace(inner, script=None), script=inner.script), rmse
     wanted = statistics_labels(model, labels)
-    known = _load(model, stat_file, wanted) if stat_file else Statistics()
+    scale = _scale(sample)
+    known = _load(model, stat_file, wanted, scale) if stat_file else Statistics(scale=scale)
     missing = _missing(model, known)
     rmse = None
     if missing:
@@ -133,11 +135,16 @@ def _parameter_names(model: Any) -> dict[str, int]:
     return {name: width for name, width in widths.items() if width}
 
 
-def _key(member: Member, part: Any) -> str:
-    """Where the statistics of a part of the member's descriptor are kept."""
+def _scale(sample: Sample) -> tuple[float, ...]:
+    """How far virtual atoms are from their atoms, Å/μB by type; empty without spins."""
+    return () if sample.virtual is None else tuple(sample.virtual.scale.tolist())
+
+
+def _key(member: Member, part: Any, scale: Sequence[float]) -> str:
+    """Where the statistics of a part of the member's descriptor are kept. scale: see ``environment_key``."""
     place = "qm_" if member.region_only else ""
     renamed = member.types != tuple(range(len(member.model.type_map)))
-    return place + environment_key(part, member.exclude, member.types if renamed else ())
+    return place + environment_key(part, member.exclude, member.types if renamed else (), scale)
 
 
 @dataclass(frozen=True)
@@ -157,10 +164,10 @@ class _Part:
         return environment_sums(self.descriptor, named_neighbors(frame.coord, frame.box, types, spec, where))
 
 
-def _parts(model: Any) -> dict[str, _Part]:
+def _parts(model: Any, scale: Sequence[float]) -> dict[str, _Part]:
     """The parts of descriptors that have statistics, by key; those of one key have the same."""
     return {
-        _key(member, part): _Part(part, member)
+        _key(member, part, scale): _Part(part, member)
         for member in _open_members(model)
         for part in parts_of(member.model.descriptor)
     }
@@ -168,7 +175,7 @@ def _parts(model: Any) -> dict[str, _Part]:
 
 def _missing(model: Any, known: Statistics) -> list[str]:
     """The parts that are not known, by the names of a statistics file."""
-    missing = [key for key in _parts(model) if key not in known.environment]
+    missing = [key for key in _parts(model, known.scale) if key not in known.environment]
     missing += [] if known.bias else [f"bias_atom_{model.output.name}"]
     missing += [name for name in _parameter_names(model) if name not in known.parameters]
     return missing + ([] if known.observed is not None else ["observed_type"])
@@ -180,6 +187,7 @@ def _joined(known: Statistics, found: Statistics) -> Statistics:
         known.bias or found.bias,
         found.parameters | known.parameters,
         found.observed if known.observed is None else known.observed,
+        known.scale,
     )
 
 
@@ -189,9 +197,11 @@ def _gather(
     """The missing parts, from the data."""
     if not len(sample):
         raise DataError("There is no frame to take statistics of: every training system is empty.")
-    found = Statistics(observed=observed_types(sample.systems) if "observed_type" in missing else None)
+    scale = _scale(sample)
+    observed = observed_types(sample.systems) if "observed_type" in missing else None
+    found = Statistics(observed=observed, scale=scale)
     names = [name for name in _parameter_names(model) if name in missing]
-    parts = {key: part for key, part in _parts(model).items() if key in missing}
+    parts = {key: part for key, part in _parts(model, scale).items() if key in missing}
     closest = 0.0 if sample.virtual is None else COINCIDENT
     biased = bias.new_sums(model) if f"bias_atom_{model.output.name}" in missing else None
     if not (parts or biased or names):
@@ -214,12 +224,12 @@ def _gather(
 # -- the statistics file
 
 
-def _load(model: Any, file: StatFile, labels: Sequence[Label]) -> Statistics:
+def _load(model: Any, file: StatFile, labels: Sequence[Label], scale: tuple[float, ...]) -> Statistics:
     """What the file has. A bias that was fitted to other labels does not count."""
     name = model.output.name
     ntypes, size = len(model.type_map), model.out_bias.shape[-1]
-    known = Statistics()
-    for key, part in _parts(model).items():
+    known = Statistics(scale=scale)
+    for key, part in _parts(model, scale).items():
         sums = loaded_sums(part.descriptor, partial(_read_below, file, key))
         known.environment |= {} if sums is None else {key: sums}
     for kind, width in _parameter_names(model).items():
@@ -290,7 +300,7 @@ def _read_below(file: StatFile, key: str, name: str, shape: tuple[int, ...]) -> 
 def _entries(model: Any, found: Statistics, labels: Sequence[Label]) -> dict[str, np.ndarray]:
     """The arrays of the file for the parts that are known."""
     entries: dict[str, np.ndarray] = {}
-    for key, part in _parts(model).items():
+    for key, part in _parts(model, found.scale).items():
         if key in found.environment:
             entries |= {
                 f"{key}/{name}": sums for name, sums in stored_sums(part.descriptor, found.environment[key]).items()
