@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+
+from dp_core.model_file import load_model, save_model
+
+GOLDEN = Path(__file__).parents[3] / "tests" / "golden"
 
 SIDE = 7.0
 HEAD = """\
@@ -44,6 +50,60 @@ def write_data(folder) -> None:
         lines.append(f"{k + 9} 1 {3 + k % 2} {(-8, -1)[k % 2]} {x} {y} {z}")
     lines += ["", "Bonds", "", *(f"{k + 1} 1 {k + 1} {k + 9}" for k in range(8))]
     (folder / "data").write_text("\n".join(lines) + "\n")
+
+
+def write_stored(folder) -> dict[str, np.ndarray]:
+    """The stored structure of a model with a modifier as a data file, and its dipole model; numbers in LAMMPS' coordinates."""
+    with np.load(GOLDEN / "dplr.npz") as case:
+        kept = {name: case[name][0] for name in case if name != "atype"} | {"atype": case["atype"]}
+    save_model(load_model(GOLDEN / "dplr.dp").modifier.dipole, folder / "dipole.dp")
+    cell = kept["box"].reshape(3, 3)
+    lower = np.linalg.cholesky(cell @ cell.T)
+    turn = np.linalg.solve(cell, lower)
+    inside = kept["coord"].reshape(-1, 3) @ turn @ np.linalg.inv(lower)
+    places, types = (inside - np.floor(inside)) @ lower, kept["atype"]
+    oxygen = np.flatnonzero(types == 0)
+    n = len(types)
+    lines = ["stored", "", f"{n + len(oxygen)} atoms", f"{len(oxygen)} bonds", "3 atom types", "1 bond types"]
+    lines += [f"0 {lower[k, k]:.17g} {axis}lo {axis}hi" for k, axis in enumerate("xyz")]
+    lines += [f"{lower[1, 0]:.17g} {lower[2, 0]:.17g} {lower[2, 1]:.17g} xy xz yz", ""]
+    lines += ["Masses", "", "1 16", "2 1", "3 1", "", "Atoms # full", ""]
+    every = [*zip(types + 1, np.array([6, 1])[types], places), *((3, -8, places[i]) for i in oxygen)]
+    for k, (kind, charge, place) in enumerate(every):
+        lines.append(f"{k + 1} 1 {kind} {charge} " + " ".join(f"{x:.17g}" for x in place))
+    lines += ["", "Bonds", "", *(f"{k + 1} 1 {i + 1} {n + k + 1}" for k, i in enumerate(oxygen))]
+    (folder / "data").write_text("\n".join(lines) + "\n")
+    virial = turn.T @ kept["virial"].reshape(3, 3) @ turn
+    vectors = {name: kept[name].reshape(-1, 3) @ turn for name in ("force", "atom_dipole")}
+    return {"energy": kept["energy"][0], "virial": virial, "volume": np.linalg.det(lower), "oxygen": oxygen, **vectors}
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_stored_numbers(lammps, ranks):
+    """pair_style deepmd evaluates the model without its modifier; fix dplr and the k-space style are the modifier."""
+    wanted = write_stored(lammps.folder)
+    text = HEAD.format(model=lammps.model("dplr"), dipole="dipole.dp", options="", processors="")
+    for old, new in (
+        ("pair_coeff * * O H NULL NULL", "pair_coeff * * O H NULL"),
+        ("exclude type 1 3 exclude type 2 4", "exclude type 1 3"),
+        ("type_associate 1 3 2 4", "type_associate 1 3"),
+        ("atom_style full", "atom_style full\nbox tilt large"),
+        ("gewald 0.6 diff ik order 7 mesh 32 32 32", "gewald 0.375 diff ik order 7 mesh 40 40 40"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    atoms = "compute each all pe/atom\ncompute sum all reduce sum c_each\n"
+    done = lammps(text + atoms + "thermo_style custom step pe c_sum pxx pyy pzz pxy pxz pyz\nrun 0\n", ranks=ranks)
+    row, forces = done.rows[0], done.dump()[0]
+    assert row["PotEng"] == pytest.approx(wanted["energy"], abs=1e-5)
+    assert row["c_sum"] == pytest.approx(row["PotEng"], abs=1e-9)
+    n = len(wanted["force"])
+    np.testing.assert_allclose(forces[:n, :3], wanted["force"], atol=2e-5)
+    moved = forces[n:, 3:] - forces[wanted["oxygen"], 3:]
+    np.testing.assert_allclose(moved, wanted["atom_dipole"][wanted["oxygen"]], atol=1e-12)
+    pressure = [row[name] for name in ("Pxx", "Pyy", "Pzz", "Pxy", "Pxz", "Pyz")]
+    virial = wanted["virial"].ravel()[[0, 4, 8, 1, 2, 5]]
+    np.testing.assert_allclose(np.array(pressure) * wanted["volume"] / 1.602176634e6, virial, atol=1e-4)
 
 
 def head(lammps, options: str = "", processors: str = "") -> str:
@@ -100,6 +160,9 @@ def test_ranks_do_not_matter(lammps):
         ("diff ik", "diff ad", "write `kspace_modify diff ik`"),
         ("pair_style deepmd", "pair_style hybrid deepmd", "pair_coeff"),
         ("dipole.dp", "none.dp", "none.dp"),
+        ("pppm/dplr 1e-6", "pppm 1e-6", "write `kspace_style pppm/dplr`"),
+        ("pxy vol f_dipoles f_dipoles[1]", "\nunfix dipoles", "kspace_style pppm/dplr adds no forces itself"),
+        ("model dipole.dp", "model se_e2_a_oneside.dp", "not the model of the energy"),
         ("type_associate 1 3 2 4", "type_associate 1 3 2 9", "there are 4 atom types"),
     ],
 )

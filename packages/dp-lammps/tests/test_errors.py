@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from dp_core.model_file import save_model
+from dp_core.models.protocol import new_model
+from dp_core.schema import parse_model
+
 NAME = "se_e2_a_oneside"
 MODEL = f"{NAME}.dp"
 
@@ -48,6 +52,18 @@ def test_message(lammps, water, case):
     assert done.status != 0
     error = " ".join(done.text[done.text.index("ERROR") :].split())
     assert message in error
+
+
+def test_charges_inside_a_sum(lammps, water):
+    """Their energy is not one of neighbours."""
+    member = {"type": "ewald", "type_map": ["O", "H"], "charges": [-0.8, 0.4]}
+    energy = {"descriptor": {"type": "se_e2_a", "rcut": 4.0, "sel": [8, 8], "neuron": [2, 4]}, "fitting_net": {}}
+    settings = {"type": "linear_ener", "type_map": ["O", "H"], "weights": "sum", "models": [energy, member]}
+    save_model(new_model(parse_model(settings), ["O", "H"]), lammps.folder / "sum.dp")
+    lammps.data(water, ["O", "H"])
+    done = lammps(lammps.head("deepmd sum.dp") + "run 0\n", good=False)
+    assert done.status != 0
+    assert "kspace_style pppm/dplr" in " ".join(done.text.split())
 
 
 def test_models_that_differ(lammps, water):

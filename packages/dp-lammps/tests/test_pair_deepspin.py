@@ -16,8 +16,8 @@ dump_modify forces format float %.16g
 """
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_stored_numbers(lammps, ranks):
+def write_data(folder: Path) -> tuple[dict[str, np.ndarray], float]:
+    """The stored structure as a data file; its numbers, in LAMMPS' coordinates, and its energy."""
     with np.load(GOLDEN / "spin_se_e2_a.npz") as case:
         given = {name: case[name][0] for name in ("coord", "box", "spin", "force", "force_mag")}
         types, energy = case["atype"], float(case["energy"][0, 0])
@@ -34,11 +34,35 @@ def test_stored_numbers(lammps, ranks):
     lines += ["Masses", "", "1 58.7", "2 16.0", "", "Atoms # spin", ""]
     for k, numbers in enumerate(np.column_stack([places, units, lengths])):
         lines.append(f"{k + 1} {types[k] + 1} " + " ".join(f"{x:.17g}" for x in numbers))
-    (lammps.folder / "data").write_text("\n".join(lines) + "\n")
+    (folder / "data").write_text("\n".join(lines) + "\n")
+    magnetic = given["force_mag"].reshape(-1, 3) @ turn * lengths[:, None] / HBAR
+    return {"force": given["force"].reshape(-1, 3) @ turn, "magnetic": magnetic, "length": lengths}, energy
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_stored_numbers(lammps, ranks):
+    """Two virtual atoms of this structure are within the cutoff though their atoms are further apart than it and the skin."""
+    wanted, energy = write_data(lammps.folder)
     style = f"deepspin {lammps.model('spin_se_e2_a')}"
     done = lammps(lammps.head(style, atom_style="spin", elements="Ni O") + DUMP + "run 0\n", ranks=ranks)
     found = done.dump()[0]
-    assert done.rows[0]["PotEng"] == pytest.approx(energy, rel=1e-8)
-    np.testing.assert_allclose(found[:, :3], given["force"].reshape(-1, 3) @ turn, atol=1e-6)
-    magnetic = given["force_mag"].reshape(-1, 3) @ turn * lengths[:, None] / HBAR
-    np.testing.assert_allclose(found[:, 3:], magnetic, atol=1e-3)
+    assert done.rows[0]["PotEng"] == pytest.approx(energy, rel=1e-12)
+    np.testing.assert_allclose(found[:, :3], wanted["force"], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found[:, 3:], wanted["magnetic"], rtol=0, atol=1e-12 / HBAR * wanted["length"].max())
+
+
+def test_spins_of_metal_units_alone(lammps):
+    write_data(lammps.folder)
+    style = f"deepspin {lammps.model('spin_se_e2_a')}"
+    done = lammps(lammps.head(style, units="real", atom_style="spin", elements="Ni O") + "run 0\n", good=False)
+    assert done.status != 0
+    assert "write `units metal`" in " ".join(done.text.split())
+
+
+def test_spins_that_grow_between_runs(lammps):
+    """Neighbours are looked up anew for longer spins: the energy is that of a run which begins with them."""
+    write_data(lammps.folder)
+    head = lammps.head(f"deepspin {lammps.model('spin_se_e2_a')}", atom_style="spin", elements="Ni O")
+    longer = "set type 1 spin/atom 3.5 1 2 3\n"
+    after, before = lammps(head + "run 0\n" + longer + "run 0\n"), lammps(head + longer + "run 0\n")
+    assert after.rows[0]["PotEng"] == pytest.approx(before.rows[0]["PotEng"], rel=1e-13)

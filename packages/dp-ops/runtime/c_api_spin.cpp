@@ -279,3 +279,7 @@ void DP_DeepSpinModelDeviSetChargeSpin(DP_DeepSpinModelDevi* dp, const double* c
 bool DP_DeepSpinPassesMessages(DP_DeepSpin* dp) {
   return asked(dp, false, [](const Model& m) { return m.record().message_passing; });
 }
+
+double DP_DeepSpinGetListCutoff(DP_DeepSpin* dp, const double max_spin) {
+  return asked(dp, 0.0, [&](const Model& m) { return m.list_cutoff(max_spin); });
+}

@@ -50,6 +50,7 @@ struct Record {
   std::vector<std::pair<int, int>> exclude_pairs;
   bool message_passing = false;
   std::string precision;
+  std::string long_range;  // what the table leaves out of the energy: "", "modifier" or "member"
   int64_t numb_fparam = 0;
   int64_t numb_aparam = 0;
   int64_t dim_chg_spin = 0;

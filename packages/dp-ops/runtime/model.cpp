@@ -139,6 +139,11 @@ std::vector<int> owners(const Frame& frame) {
 Model::Model(const Source& source) : engine_(open_engine(source)) {
   if (record().outputs.empty()) throw Error(source.path + " has no outputs.");
   const Record& r = record();
+  if (!r.long_range.empty() && r.long_range != "modifier") {
+    throw Error(source.path + " adds the long-range energy of charges (ewald) to a sum of models. It is that of a whole cell, and this library, "
+                "which LAMMPS and programs in C use, evaluates neighbours alone: use the model in dp, or train one with model/modifier "
+                "(dipole_charge), whose charges LAMMPS adds with kspace_style pppm/dplr and fix dplr.");
+  }
   if (static_cast<int>(r.sel.size()) < (r.by_type ? table_types(r) : 1)) {
     throw Error(source.path + " has no numbers of neighbours (sel) for its types.");
   }
@@ -156,6 +161,11 @@ int Model::components() const {
 int Model::spin_types() const {
   const auto& scale = record().spin_scale;
   return static_cast<int>(std::count_if(scale.begin(), scale.end(), [](double s) { return s > 0; }));
+}
+
+double Model::list_cutoff(double max_spin) const {
+  const auto& scale = record().spin_scale;
+  return record().rcut + (scale.empty() ? 0.0 : 2 * max_spin * *std::max_element(scale.begin(), scale.end()));
 }
 
 std::string Model::type_map() const {

@@ -43,6 +43,8 @@ class Model {
   bool has_default_fparam() const { return dim_fparam() > 0 && record().has_default_fparam; }
   /// Number of types with spin.
   int spin_types() const;
+  /// Radius of a neighbour list that has all pairs of virtual atoms within the cutoff, Å. max_spin: the longest spin, μB.
+  double list_cutoff(double max_spin) const;
   /// Names of the types with blanks in between.
   std::string type_map() const;
   /// Types whose atoms have an output, from the document.

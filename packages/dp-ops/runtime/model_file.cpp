@@ -144,6 +144,7 @@ Record record_of(const Json& json) {
   for (const Json& pair : json.at("exclude_pairs")) r.exclude_pairs.push_back({pair.at(0).get<int>(), pair.at(1).get<int>()});
   r.message_passing = json.at("message_passing").get<bool>();
   r.precision = json.at("precision").get<std::string>();
+  if (json.contains("long_range") && !json.at("long_range").is_null()) r.long_range = json.at("long_range").get<std::string>();
   r.numb_fparam = json.at("numb_fparam").get<int64_t>();
   r.numb_aparam = json.at("numb_aparam").get<int64_t>();
   r.dim_chg_spin = json.at("dim_chg_spin").get<int64_t>();

@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 
 import dp_ops
+from dp_core.model_file import save_model
+from dp_core.models.protocol import new_model
+from dp_core.schema import parse_model
 
 sys.path.insert(0, str(Path(__file__).parent))
 from capi import GOLDEN, Pot, address, declared, library, neighbor_list, text
@@ -415,7 +418,7 @@ def test_spins(name: str) -> None:
     assert "needs the spins" in text(lib.DP_DeepSpinCheckOK(pot))
 
     cell = None if box is None else box[0]
-    nlist = neighbor_list(x[0], cell, types, lib.DP_DeepSpinGetCutoff(pot) + 1.0)
+    nlist = neighbor_list(x[0], cell, types, lib.DP_DeepSpinGetListCutoff(pot, np.linalg.norm(spin[0], axis=1).max()))
     spins, total = spin[0][nlist.owner], len(nlist.coord)
     listed = {k: np.zeros(1 if k == "energy" else 9 if k == "virial" else (total, sizes[k] // n)) for k in sizes}
     for ago in (0, 1):
@@ -443,6 +446,18 @@ def test_objects_of_the_wrong_kind(open_pot: Callable[..., Pot]) -> None:
         made = getattr(lib, new)(str(GOLDEN / f"{name}.dp").encode())
         assert expected in text(getattr(lib, ask)(made))
         getattr(lib, delete)(made)
+
+
+def test_models_that_are_more_than_neighborhoods(tmp_path: Path, open_pot: Callable[..., Pot]) -> None:
+    """A modifier is left to the caller; charges inside a sum are no energy of neighbourhoods."""
+    case = dict(np.load(GOLDEN / "dplr.npz"))
+    short = open_pot(GOLDEN / "dplr.dp")(case["coord"], case["atype"], case["box"])
+    check(short, {name: case[f"model_{name}"] for name in ("energy", "force", "virial")}, 1e-9)
+    member = {"type": "ewald", "type_map": ["O", "H"], "charges": [-0.8, 0.4]}
+    energy = {"descriptor": {"type": "se_e2_a", "rcut": 4.0, "sel": [8, 8], "neuron": [2, 4]}, "fitting_net": {}}
+    summed = {"type": "linear_ener", "type_map": ["O", "H"], "weights": "sum", "models": [energy, member]}
+    save_model(new_model(parse_model(summed), ["O", "H"]), tmp_path / "sum.dp")
+    assert "kspace_style pppm/dplr" in open_pot(tmp_path / "sum.dp").message
 
 
 def test_graphics_functions_answer_no(open_pot: Callable[..., Pot]) -> None:

@@ -691,6 +691,8 @@ DP_API const char* DP_DipoleChargeModifierCheckOK(DP_DipoleChargeModifier* dcm);
 /** Whether the energy of an atom depends on the neighbours of its neighbours, so that ghosts need owners. */
 DP_API bool DP_DeepPotPassesMessages(DP_DeepPot* dp);
 DP_API bool DP_DeepSpinPassesMessages(DP_DeepSpin* dp);
+/** Radius of a neighbour list that has all pairs of virtual atoms within the cutoff, Å: max_spin is the longest spin, μB. */
+DP_API double DP_DeepSpinGetListCutoff(DP_DeepSpin* dp, const double max_spin);
 
 /* ---- Free functions ---- */
 

@@ -81,7 +81,11 @@ void FixDplr::parse(int narg, char **arg) {
 
 void FixDplr::open(const std::string &model) {
   dipoles_ = DP_NewDeepTensorWithParam(model.c_str(), 0, kScope);
-  check(DP_DeepTensorCheckOK(dipoles_));
+  const char *text = DP_DeepTensorCheckOK(dipoles_);
+  const std::string message = text;
+  DP_DeleteChar(text);
+  if (!message.empty())
+    error->one(FLERR, "fix dplr: {} The file that fix dplr takes is that of the dipoles, not the model of the energy.", message);
   modifier_ = DP_NewDipoleChargeModifierWithParam(model.c_str(), 0, kScope);
   check(DP_DipoleChargeModifierCheckOK(modifier_));
   if (DP_DeepTensorGetOutputDim(dipoles_) != 3)
@@ -111,6 +115,9 @@ void FixDplr::init() {
     error->all(FLERR,
                "fix dplr needs `pair_style deepmd MODEL` before it; if there are several, write `pair_deepmd_index N` "
                "with the number of the one that it belongs to, from 1 on");
+  if (force->kspace && !dynamic_cast<PppmDplr *>(force->kspace))
+    error->all(FLERR, "fix dplr needs the forces on centroids, which kspace_style {} adds to them: write `kspace_style pppm/dplr`",
+               force->kspace_style);
   const double cutoff = DP_DeepTensorGetCutoff(dipoles_) * force->angstrom;
   if (cutoff > force->pair->cutforce)
     error->all(FLERR, "fix dplr: its model looks {} far, the pair style only {}; train models of one cutoff", cutoff,
@@ -152,7 +159,7 @@ void FixDplr::pre_exchange() {
     for (int b = 0; b < atom->num_bond[i]; ++b) {
       if (std::find(bond_types_.begin(), bond_types_.end(), atom->bond_type[i][b]) == bond_types_.end()) continue;
       int a = i, w = atom->map(atom->bond_atom[i][b]);
-      if (w < 0) error->one(FLERR, "fix dplr: atom {}, bonded to {}, is on another rank", atom->bond_atom[i][b], atom->tag[i]);
+      if (w < 0) error->one(FLERR, "fix dplr: atom {}, bonded to {}, is on another rank: put centroids on their atoms in the data file, or take fewer ranks", atom->bond_atom[i][b], atom->tag[i]);
       if (centroid_of_[atom->type[a]] != atom->type[w]) std::swap(a, w);
       if (w >= atom->nlocal) continue;  // its owner moves it
       for (int d = 0; d < 3; ++d) {
@@ -260,7 +267,7 @@ void FixDplr::post_force(int vflag) {
   const int nlocal = atom->nlocal, natoms = nlocal + atom->nghost;
   std::vector<double> electric(3 * static_cast<size_t>(nlocal), 0);
   const auto *kspace = dynamic_cast<PppmDplr *>(force->kspace);
-  if (kspace) std::copy_n(kspace->forces().begin(), electric.size(), electric.begin());
+  if (kspace && kspace->compute_flag) std::copy_n(kspace->forces().begin(), electric.size(), electric.begin());
   read_field();
   add_field(electric);
   for (size_t k = 0; vflag_global && k < pairs_.size() / 2; ++k)  // the force on a centroid acts where its atom is

@@ -62,14 +62,13 @@ std::string setting(const char *name) {
 
 /// Opens the inference library of dp-ops for everyone, as the styles are not linked with it. Empty: done.
 std::string open_models(const std::string &folder) {
-  std::vector<std::string> places{folder + "/../dp_ops/lib/libdeepmd_c.so", "libdeepmd_c.so"};
   const std::string given = setting("DP_C_LIBRARY");
-  if (!given.empty()) places.insert(places.begin(), given);
+  const std::vector<std::string> usual{folder + "/../dp_ops/lib/libdeepmd_c.so", "libdeepmd_c.so"};
+  const std::vector<std::string> places = given.empty() ? usual : std::vector<std::string>{given};
   std::string reason;
   for (auto &place : places) {
-    if (place.find('/') != std::string::npos && access(place.c_str(), R_OK) != 0) continue;
     if (dlopen(place.c_str(), RTLD_NOW | RTLD_GLOBAL)) return "";
-    if (reason.empty()) reason = dlerror();
+    reason += (reason.empty() ? "" : "; ") + std::string(dlerror());
   }
   return "dp-lammps cannot open libdeepmd_c.so of dp-ops (" + reason +
          "): install it beside dp-lammps with `pip install dp-ops`, or give its path in the environment variable "
@@ -88,11 +87,11 @@ extern "C" void lammpsplugin_init(void *lmp, void *handle, void *regfunc) {
   const auto release_of = reinterpret_cast<dp::ReleaseOf>(dlsym(RTLD_DEFAULT, "_ZN9LAMMPS_NS6LAMMPS14git_descriptorEv"));
   const std::string release = release_of ? release_of() : "unknown";
   const std::string folder = folder_of_this_file();
-  problem = open_models(folder);
-  std::string others;
+  const std::string no_models = open_models(folder);
+  problem = no_models;
   for (auto &place : {setting("DP_LAMMPS_STYLES"), folder, cache_folder()}) {
     const std::string file = place + "/styles-" + release + ".so";
-    if (!problem.empty() || place.empty() || access(file.c_str(), R_OK) != 0) continue;
+    if (!no_models.empty() || place.empty() || access(file.c_str(), R_OK) != 0) continue;
     void *library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (!library) {
       problem = "dp-lammps cannot open " + file + " (" + dlerror() + "): compile it again with `python -m dp_lammps.build`.";

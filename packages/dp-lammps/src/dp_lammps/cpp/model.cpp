@@ -68,6 +68,13 @@ bool Model::default_fparam() const {
 }
 bool Model::aparam_of_ghosts() const { return pot_ ? DP_DeepPotIsAParamNAll(pot_) : DP_DeepSpinIsAParamNAll(spin_); }
 
+double Model::list_cutoff(double max_spin) const {
+  if (pot_) return cutoff();
+  const auto ask = reinterpret_cast<double (*)(const void *, double)>(dlsym(RTLD_DEFAULT, "DP_DeepSpinGetListCutoff"));
+  if (!ask) throw std::runtime_error("libdeepmd_c.so is not that of dp-ops: name the one of dp-ops in DP_C_LIBRARY");
+  return ask(spin_, max_spin);
+}
+
 bool Model::passes_messages() const {
   // younger than the libraries that some programs bring along, so it may be absent
   const char *name = pot_ ? "DP_DeepPotPassesMessages" : "DP_DeepSpinPassesMessages";

@@ -45,6 +45,9 @@ class Model {
   Model &operator=(const Model &) = delete;
 
   double cutoff() const;  // Å
+  /// The reach of neighbour lists, Å: more than the cutoff where spins up to max_spin, μB, are virtual atoms. Raises
+  /// std::runtime_error.
+  double list_cutoff(double max_spin) const;
   int types() const;
   int dim_fparam() const;
   int dim_aparam() const;

@@ -109,8 +109,14 @@ void PairDeep::fill_atoms() {
     for (int d = 0; d < 3; ++d) atoms_.coord[3 * i + d] = (atom->x[i][d] - domain->boxlo[d]) / length_;
   if (with_spin_) {
     atoms_.spin.resize(3 * nall);
-    for (int i = 0; i < nall; ++i)
+    for (int i = 0; i < nall; ++i) {
       for (int d = 0; d < 3; ++d) atoms_.spin[3 * i + d] = atom->sp[i][d] * atom->sp[i][3];
+      if (std::fabs(atom->sp[i][3]) > max_spin_ * (1 + 1e-9))
+        error->one(FLERR,
+                   "pair_style {}: the spin of atom {} has grown to {}, more than the {} that neighbours were looked up "
+                   "for: change spins between runs",
+                   name_, atom->tag[i], atom->sp[i][3], max_spin_);
+    }
   }
   const double *h = domain->h;  // xx yy zz yz xz xy
   const double cell[9] = {h[0], 0, 0, h[5], h[1], 0, h[4], h[3], h[2]};

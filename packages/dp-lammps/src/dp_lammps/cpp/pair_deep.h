@@ -46,6 +46,7 @@ class PairDeep : public LAMMPS_NS::Pair {
  private:
   // settings
   void load(const std::vector<std::string> &files);
+  void agree(const std::string &problem);
   void allocate();
   void open_file();
   void report();
@@ -67,6 +68,7 @@ class PairDeep : public LAMMPS_NS::Pair {
 
   // init
   void check_special_bonds();
+  void reach_virtual_atoms();
 
   const bool with_spin_;
   const std::string name_;
@@ -78,7 +80,8 @@ class PairDeep : public LAMMPS_NS::Pair {
   bool restarted_ = false;
   bool whole_ = false;  // messages between atoms of several ranks: rank 0 evaluates all atoms
 
-  double cutoff_ = 0;       // in units of LAMMPS
+  double cutoff_ = 0;       // of neighbours, in units of LAMMPS
+  double max_spin_ = 0;     // the longest spin for which the cutoff is enough, μB
   double length_ = 1;       // units of LAMMPS in an angstrom
   double energy_unit_ = 1;  // units of LAMMPS in an eV
   double **scale_ = nullptr;

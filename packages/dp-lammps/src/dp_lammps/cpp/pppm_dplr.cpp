@@ -7,6 +7,7 @@
 #include "domain.h"
 #include "error.h"
 #include "force.h"
+#include "modify.h"
 
 using namespace LAMMPS_NS;
 
@@ -26,7 +27,10 @@ PppmDplr::PppmDplr(LAMMPS *lmp) : KSpace(lmp) {
   triclinic_support = inner_->triclinic_support;
 }
 
-PppmDplr::~PppmDplr() = default;
+PppmDplr::~PppmDplr() {
+  eatom = nullptr;  // these belong to the inner object
+  vatom = nullptr;
+}
 
 void PppmDplr::settings(int narg, char **arg) {
   KSpace::settings(narg, arg);
@@ -53,6 +57,8 @@ void PppmDplr::pass_options() {
 }
 
 void PppmDplr::init() {
+  if (modify->get_fix_by_style("^dplr$").empty())
+    error->all(FLERR, "kspace_style pppm/dplr adds no forces itself: write `fix ID all dplr ...`, or take kspace_style pppm");
   if (!force->newton_pair) error->all(FLERR, "kspace_style pppm/dplr needs newton pair on: write `newton on` before the box is made");
   pass_options();
   inner_->init();
@@ -81,18 +87,20 @@ void PppmDplr::compute(int eflag, int vflag) {
     throw;
   }
   atom->f = real;
-  take_results();
+  take_results(eflag & ENERGY_ATOM);
 }
 
-void PppmDplr::take_results() {
+void PppmDplr::take_results(bool per_atom) {
   qqrd2e = force->qqrd2e;
   qsum_qsq(0);
   const double volume = domain->xprd * domain->yprd * domain->zprd * (slabflag == 1 ? slab_volfactor : 1.0);
   const double g = inner_->g_ewald;
   // energies of charges with themselves and with the background are parts of the model
-  energy = inner_->energy + qqrd2e * (g * qsqsum / std::sqrt(kPi) + kPi / 2 * qsum * qsum / (g * g * volume));
+  const double of_self = qqrd2e * g / std::sqrt(kPi), of_background = qqrd2e * kPi / 2 * qsum / (g * g * volume);
+  energy = inner_->energy + of_self * qsqsum + of_background * qsum;
   for (int c = 0; c < 6; ++c) virial[c] = inner_->virial[c];
   eatom = inner_->eatom;
+  for (int i = 0; per_atom && i < atom->nlocal; ++i) eatom[i] += (of_self * atom->q[i] + of_background) * atom->q[i];
   vatom = inner_->vatom;
 }
 

@@ -26,7 +26,7 @@ class PppmDplr : public LAMMPS_NS::KSpace {
 
  private:
   void pass_options();
-  void take_results();
+  void take_results(bool per_atom);
 
   std::unique_ptr<LAMMPS_NS::KSpace> inner_;
   std::vector<double> forces_;

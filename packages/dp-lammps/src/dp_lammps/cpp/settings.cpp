@@ -65,17 +65,18 @@ void PairDeep::settings(int narg, char **arg) {
     error->all(FLERR, "pair_style {} does not support unit style lj: write `units metal` (or real) at the top", name_);
   length_ = force->angstrom;
   energy_unit_ = force->boltz / kBoltzmann;
+  load(files);
+  std::string problem;
   try {
-    load(files);
     options_ = parse_options(words, sizes_, name_);
     cutoff_ = models_[0].cutoff() * length_;
     whole_ = false;
     for (auto &model : models_) whole_ = whole_ || (comm->nprocs > 1 && model.passes_messages());
     open_file();
   } catch (const std::runtime_error &e) {
-    models_.clear();
-    error->all(FLERR, "{}", e.what());
+    problem = e.what();
   }
+  agree(problem);
   atoms_ = Atoms();
   atoms_.charge_spin = options_.charge_spin;
   comm_forward = std::max(1, sizes_.aparam);
@@ -87,17 +88,37 @@ void PairDeep::load(const std::vector<std::string> &files) {
   models_.clear();
   files_ = files;
   const int device = rank_in_node(world);
-  for (auto &file : files)
-    models_.emplace_back(file, with_spin_, device, shared_bytes(file, comm->me, comm->nprocs, world));
+  for (auto &file : files) {
+    const std::string bytes = shared_bytes(file, comm->me, comm->nprocs, world);
+    std::string problem;
+    try {
+      models_.emplace_back(file, with_spin_, device, bytes);
+    } catch (const std::runtime_error &e) {
+      problem = e.what();
+    }
+    agree(problem);
+  }
   const Model &first = models_[0];
   sizes_ = {first.dim_fparam(), first.dim_aparam(), first.dim_charge_spin()};
   for (size_t k = 1; k < models_.size(); ++k) {
     const Model &other = models_[k];
     if (other.cutoff() != first.cutoff() || other.type_map() != first.type_map() || other.types() != first.types() ||
         other.dim_fparam() != sizes_.fparam || other.dim_aparam() != sizes_.aparam)
-      throw std::runtime_error("models " + files[0] + " and " + files[k] +
-                               " differ in cutoff, type map or parameters; model deviation is of models that agree in them");
+      agree("models " + files[0] + " and " + files[k] +
+            " differ in cutoff, type map or parameters; model deviation is of models that agree in them");
   }
+}
+
+/// Stops where a rank has a problem. Not all need have it: a rank that raises the error of all waits for the others.
+void PairDeep::agree(const std::string &problem) {
+  const int own = !problem.empty();
+  int ranks = 0;
+  MPI_Allreduce(&own, &ranks, 1, MPI_INT, MPI_SUM, world);
+  if (!ranks) return;
+  models_.clear();
+  if (ranks == comm->nprocs) error->all(FLERR, "{}", problem);
+  if (own) error->one(FLERR, "{}", problem);
+  MPI_Barrier(world);  // until the rank with the problem has ended all
 }
 
 void PairDeep::open_file() {
@@ -117,7 +138,7 @@ void PairDeep::report() {
   text += fmt::format("  using {:3d} model(s): ", files_.size());
   for (auto &file : files_) text += file + " ";
   text += fmt::format("\n  rcut in model:      {}\n  ntypes in model:    {}\n", models_[0].cutoff(), models_[0].types());
-  if (energy_unit_ != 1 && std::fabs(energy_unit_ - 1) > 1e-4)
+  if (strcmp(update->unit_style, "metal") != 0)
     text += fmt::format("  units: 1 eV = {:.6g}, 1 angstrom = {:.6g}\n", energy_unit_, length_);
   if (whole_) text += "  messages pass between atoms: rank 0 evaluates all of them, more ranks make it no faster\n";
   utils::logmesg(lmp, text);
@@ -201,11 +222,27 @@ void PairDeep::init_style() {
     error->all(FLERR, "pair_style deepmd does not use the spins of atom_style spin: write `pair_style deepspin`");
   if (with_spin_ && !atom->sp_flag)
     error->all(FLERR, "pair_style deepspin needs spins: write `atom_style spin`");
+  if (with_spin_ && strcmp(update->unit_style, "metal") != 0)
+    error->all(FLERR, "pair_style deepspin gives magnetic forces in rad/ps, as all spins of LAMMPS: write `units metal`");
+  if (with_spin_) reach_virtual_atoms();
   check_special_bonds();
   check_sources();
   neighbor->add_request(this, NeighConst::REQ_FULL);
   for (auto &model : models_) model.forget_list();
   calls_ = -1;
+}
+
+/// A spin is a virtual atom beside its atom: two may be within the cutoff although their atoms are not.
+void PairDeep::reach_virtual_atoms() {
+  double own = 0;
+  for (int i = 0; i < atom->nlocal; ++i) own = std::max(own, std::fabs(atom->sp[i][3]));
+  MPI_Allreduce(&own, &max_spin_, 1, MPI_DOUBLE, MPI_MAX, world);
+  cutoff_ = 0;
+  try {
+    for (auto &model : models_) cutoff_ = std::max(cutoff_, model.list_cutoff(max_spin_) * length_);
+  } catch (const std::runtime_error &e) {
+    error->all(FLERR, "pair_style {}: {}", name_, e.what());
+  }
 }
 
 void PairDeep::check_special_bonds() {
