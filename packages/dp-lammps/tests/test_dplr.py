@@ -53,7 +53,7 @@ def write_data(folder) -> None:
 
 
 def write_stored(folder) -> dict[str, np.ndarray]:
-    """The stored structure of a model with a modifier as a data file, and its dipole model; numbers in LAMMPS' coordinates."""
+    """Data and the dipole model of the stored model with a modifier; its numbers, in LAMMPS' coordinates."""
     with np.load(GOLDEN / "dplr.npz") as case:
         kept = {name: case[name][0] for name in case if name != "atype"} | {"atype": case["atype"]}
     save_model(load_model(GOLDEN / "dplr.dp").modifier.dipole, folder / "dipole.dp")

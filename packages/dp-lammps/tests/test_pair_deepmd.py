@@ -75,13 +75,14 @@ def test_open_boundaries(lammps, water, ranks):
 
 
 def test_energy_is_conserved(lammps):
-    """Over 0.5 ps, of 192 atoms, far enough from each other for a model that no data have told of repulsion.
+    """Over 0.5 ps, of 192 atoms.
 
-    They are all as heavy as oxygen: the steps are too long for hydrogen that meets no repulsion.
+    They are far from each other and as heavy as oxygen, as no data have told the model of repulsion: pairs that meet
+    are too fast for the steps.
     """
     style = f"deepmd {lammps.model(NAME)}"
-    places = np.stack(np.meshgrid(*(2.3 * np.arange(n) for n in (8, 6, 4)), indexing="ij"), axis=-1).reshape(-1, 3)
-    atoms = Atoms(["O", "H", "H"] * 64, places, cell=[8 * 2.3, 6 * 2.3, 4 * 2.3], pbc=True)
+    places = np.stack(np.meshgrid(*(2.7 * np.arange(n) for n in (8, 6, 4)), indexing="ij"), axis=-1).reshape(-1, 3)
+    atoms = Atoms(["O", "H", "H"] * 64, places, cell=[8 * 2.7, 6 * 2.7, 4 * 2.7], pbc=True)
     lammps.data(atoms, ["O", "H"])
     moving = "mass * 16\nvelocity all create 330 7\nfix 1 all nve\ntimestep 0.0005\nthermo 100\nrun 1000\n"
     rows = lammps(lammps.head(style) + moving, ranks=2).rows

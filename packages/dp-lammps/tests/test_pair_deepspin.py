@@ -41,7 +41,7 @@ def write_data(folder: Path) -> tuple[dict[str, np.ndarray], float]:
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_stored_numbers(lammps, ranks):
-    """Two virtual atoms of this structure are within the cutoff though their atoms are further apart than it and the skin."""
+    """Two virtual atoms are within the cutoff although their atoms are further apart than it and the skin."""
     wanted, energy = write_data(lammps.folder)
     style = f"deepspin {lammps.model('spin_se_e2_a')}"
     done = lammps(lammps.head(style, atom_style="spin", elements="Ni O") + DUMP + "run 0\n", ranks=ranks)

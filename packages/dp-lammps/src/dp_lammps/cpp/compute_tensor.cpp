@@ -2,17 +2,17 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "atom.h"
 #include "comm.h"
 #include "deepmd/c_api.h"
-#include "domain.h"
 #include "error.h"
 #include "force.h"
 #include "memory.h"
-#include "neigh_list.h"
 #include "neighbor.h"
 #include "pair.h"
+#include "read_atoms.h"
 #include "update.h"
 
 using namespace LAMMPS_NS;
@@ -60,7 +60,7 @@ void ComputeTensor::init_list(int, NeighList *list) { list_ = list; }
 
 void ComputeTensor::compute_peratom() {
   invoked_peratom = update->ntimestep;
-  const int nlocal = atom->nlocal, nall = nlocal + atom->nghost, columns = size_peratom_cols;
+  const int nlocal = atom->nlocal, columns = size_peratom_cols;
   if (atom->nmax > allocated_rows_) {
     memory->destroy(values_);
     allocated_rows_ = atom->nmax;
@@ -71,33 +71,22 @@ void ComputeTensor::compute_peratom() {
   neighbor->build_one(list_);
   if (nlocal == 0) return;
   const double length = force->angstrom;
-  std::vector<double> coord(3 * nall);
-  std::vector<int> type(nall), ilist(nlocal), numneigh(nlocal, 0);
-  std::vector<int *> firstneigh(nlocal, nullptr);
-  for (int i = 0; i < nall; ++i) {
-    type[i] = atom->type[i] - 1;
-    for (int d = 0; d < 3; ++d) coord[3 * i + d] = (atom->x[i][d] - domain->boxlo[d]) / length;
-  }
-  for (int i = 0; i < nlocal; ++i) ilist[i] = i;
-  for (int k = 0; k < list_->inum; ++k) {
-    const int i = list_->ilist[k];
-    numneigh[i] = list_->numneigh[i];
-    firstneigh[i] = list_->firstneigh[i];
-  }
-  const double *h = domain->h;
-  double cell[9] = {h[0], 0, 0, h[5], h[1], 0, h[4], h[3], h[2]};
-  for (double &c : cell) c /= length;
-  DP_Nlist *nlist = DP_NewNlist(nlocal, ilist.data(), numneigh.data(), firstneigh.data());
-  DP_NlistSetMask(nlist, NEIGHMASK);
+  std::vector<int> type_of(atom->ntypes + 1);
+  std::iota(type_of.begin(), type_of.end(), -1);  // type n of LAMMPS is type n − 1 of the model
+  Atoms atoms;
+  read_atoms(lmp, type_of, atoms);
+  read_list(list_, atoms);
+  DP_Nlist *nlist = new_list(atoms);
   double *tensor = nullptr;
   int size = 0;
-  DP_DeepTensorComputeTensorNList(model_, nall, coord.data(), type.data(), cell, atom->nghost, nlist, &tensor, &size);
+  DP_DeepTensorComputeTensorNList(model_, nlocal + atoms.nghost, atoms.coord.data(), atoms.type.data(), atoms.cell,
+                                  atoms.nghost, nlist, &tensor, &size);
   DP_DeleteNlist(nlist);
   check();
   // one row for each selected local atom, in order of atoms
   const double *row = tensor;
   for (int i = 0; i < nlocal && row < tensor + size; ++i) {
-    if (type[i] < 0 || type[i] >= static_cast<int>(selected_.size()) || !selected_[type[i]]) continue;
+    if (atoms.type[i] >= static_cast<int>(selected_.size()) || !selected_[atoms.type[i]]) continue;
     if (atom->mask[i] & groupbit)
       for (int c = 0; c < columns; ++c) values_[i][c] = row[c] * length;
     row += columns;

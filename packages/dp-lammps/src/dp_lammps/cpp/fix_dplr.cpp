@@ -11,10 +11,10 @@
 #include "force.h"
 #include "input.h"
 #include "modify.h"
-#include "neigh_list.h"
 #include "neighbor.h"
 #include "pair_deep.h"
 #include "pppm_dplr.h"
+#include "read_atoms.h"
 #include "update.h"
 #include "utils.h"
 #include "variable.h"
@@ -25,7 +25,6 @@ namespace dp {
 namespace {
 
 constexpr const char *kScope = "dipole_charge";
-constexpr int kVoigt[6] = {0, 4, 8, 3, 6, 7};
 
 }  // namespace
 
@@ -170,39 +169,14 @@ void FixDplr::pre_exchange() {
     }
 }
 
-void FixDplr::fill_atoms() {
-  const int nlocal = atom->nlocal, nall = nlocal + atom->nghost;
-  const double length = force->angstrom;
-  atoms_.nlocal = nlocal;
-  atoms_.nghost = atom->nghost;
-  atoms_.coord.resize(3 * nall);
-  atoms_.type.resize(nall);
-  for (int i = 0; i < nall; ++i) {
-    atoms_.type[i] = type_of_[atom->type[i]];
-    for (int d = 0; d < 3; ++d) atoms_.coord[3 * i + d] = (atom->x[i][d] - domain->boxlo[d]) / length;
-  }
-  const double *h = domain->h;
-  const double cell[9] = {h[0], 0, 0, h[5], h[1], 0, h[4], h[3], h[2]};
-  for (int c = 0; c < 9; ++c) atoms_.cell[c] = cell[c] / length;
-  atoms_.ilist.resize(nlocal);
-  atoms_.numneigh.assign(nlocal, 0);
-  atoms_.firstneigh.assign(nlocal, nullptr);
-  for (int i = 0; i < nlocal; ++i) atoms_.ilist[i] = i;
-  for (int k = 0; k < list_->inum; ++k) {
-    const int i = list_->ilist[k];
-    atoms_.numneigh[i] = list_->numneigh[i];
-    atoms_.firstneigh[i] = list_->firstneigh[i];
-  }
-}
-
 void FixDplr::pre_force(int) {
   find_pairs();
-  fill_atoms();
+  read_atoms(lmp, type_of_, atoms_);
+  read_list(list_, atoms_);
   const int nlocal = atoms_.nlocal, natoms = nlocal + atoms_.nghost;
   dipole_.assign(pairs_.size() / 2 * 3, 0);
   if (nlocal == 0) return;
-  DP_Nlist *nlist = DP_NewNlist(nlocal, atoms_.ilist.data(), atoms_.numneigh.data(), atoms_.firstneigh.data());
-  DP_NlistSetMask(nlist, NEIGHMASK);
+  DP_Nlist *nlist = new_list(atoms_);
   double *tensor = nullptr;
   int size = 0;
   DP_DeepTensorComputeTensorNList(dipoles_, natoms, atoms_.coord.data(), atoms_.type.data(), atoms_.cell, atoms_.nghost,
@@ -279,8 +253,7 @@ void FixDplr::post_force(int vflag) {
     std::vector<double> scaled = electric;
     for (double &f : scaled) f /= force_unit;
     double v[9];
-    DP_Nlist *nlist = DP_NewNlist(nlocal, atoms_.ilist.data(), atoms_.numneigh.data(), atoms_.firstneigh.data());
-    DP_NlistSetMask(nlist, NEIGHMASK);
+    DP_Nlist *nlist = new_list(atoms_);
     DP_DipoleChargeModifierComputeNList(modifier_, natoms, atoms_.coord.data(), atoms_.type.data(), atoms_.cell,
                                         pairs_.data(), static_cast<int>(pairs_.size() / 2), scaled.data(), atoms_.nghost,
                                         nlist, correction_.data(), v);

@@ -40,7 +40,6 @@ class FixDplr : public LAMMPS_NS::Fix {
   void parse(int narg, char **arg);
   void open(const std::string &model);
   void find_pairs();
-  void fill_atoms();
   void read_field();
   void add_field(std::vector<double> &electric);
   void check(const char *message) const;

@@ -28,6 +28,15 @@ void size(Result &result, size_t natoms, bool with_spin, bool per_atom) {
 
 }  // namespace
 
+DP_Nlist *new_list(const Atoms &atoms) {
+  // the C API takes pointers to what it does not write
+  auto &list = const_cast<Atoms &>(atoms);
+  DP_Nlist *nlist = DP_NewNlist(atoms.nlocal, list.ilist.data(), list.numneigh.data(), list.firstneigh.data());
+  DP_NlistSetMask(nlist, atoms.mask);
+  if (!atoms.owner.empty()) DP_NlistSetMapping(nlist, list.owner.data());
+  return nlist;
+}
+
 Model::Model(const std::string &path, bool with_spin, int device, const std::string &bytes) : path_(path) {
   if (with_spin)
     spin_ = DP_NewDeepSpinWithParam2(path.c_str(), device, bytes.data(), static_cast<int>(bytes.size()));
@@ -92,11 +101,7 @@ std::vector<std::string> Model::type_map() const {
 void Model::evaluate(const Atoms &atoms, bool per_atom, Result &result) {
   const int natoms = atoms.nlocal + atoms.nghost;
   size(result, natoms, spin_, per_atom);
-  // the C API takes pointers to what it does not write
-  auto &list = const_cast<Atoms &>(atoms);
-  DP_Nlist *nlist = DP_NewNlist(atoms.nlocal, list.ilist.data(), list.numneigh.data(), list.firstneigh.data());
-  DP_NlistSetMask(nlist, atoms.mask);
-  if (!atoms.owner.empty()) DP_NlistSetMapping(nlist, list.owner.data());
+  DP_Nlist *nlist = new_list(atoms);
   const int ago = std::exchange(seen_, true) ? 1 : 0;
   double *energies = per_atom ? result.atom_energy.data() : nullptr;
   double *virials = per_atom ? result.atom_virial.data() : nullptr;

@@ -7,6 +7,7 @@
 
 struct DP_DeepPot;
 struct DP_DeepSpin;
+struct DP_Nlist;
 
 namespace dp {
 
@@ -26,6 +27,9 @@ struct Atoms {
   std::vector<double> aparam;           // (nlocal, dim), or of all atoms if the model says so
   std::vector<double> charge_spin;      // empty: the default of the model
 };
+
+/// Their neighbour list for the C API, to be freed with DP_DeleteNlist; it refers to the memory of the atoms.
+DP_Nlist *new_list(const Atoms &atoms);
 
 struct Result {
   double energy = 0;

@@ -7,12 +7,11 @@
 
 #include "atom.h"
 #include "comm.h"
-#include "domain.h"
 #include "error.h"
 #include "force.h"
 #include "memory.h"
-#include "neigh_list.h"
 #include "neighbor.h"
+#include "read_atoms.h"
 #include "update.h"
 #include "utils.h"
 
@@ -22,9 +21,6 @@ namespace dp {
 namespace {
 
 constexpr double kHbar = 6.5821191e-04;  // eV ps
-
-// places of xx yy zz xy xz yz (yx zx zy) among the nine of a row-major virial
-constexpr int kVoigt[9] = {0, 4, 8, 3, 6, 7, 1, 2, 5};
 
 }  // namespace
 
@@ -94,19 +90,13 @@ void PairDeep::add_per_atom(const Result &result) {
 }
 
 void PairDeep::fill_atoms() {
-  const int nlocal = atom->nlocal, nall = nlocal + atom->nghost;
-  std::vector<int> type(nall);
-  for (int i = 0; i < nall; ++i) type[i] = type_of_[atom->type[i]];
+  const std::vector<int> types = std::move(atoms_.type);
+  const int before = atoms_.nlocal, nall = atom->nlocal + atom->nghost;
+  read_atoms(lmp, type_of_, atoms_);
   // types may change between builds of the list (fix atom/swap), and runs may begin without one
-  const bool changed = neighbor->ago == 0 || neighbor->ncalls != calls_ || atoms_.nlocal != nlocal ||
-                       atoms_.nghost != atom->nghost || atoms_.type != type;
+  const bool changed =
+      neighbor->ago == 0 || neighbor->ncalls != calls_ || atoms_.nlocal != before || atoms_.type != types;
   calls_ = neighbor->ncalls;
-  atoms_.nlocal = nlocal;
-  atoms_.nghost = atom->nghost;
-  atoms_.type = std::move(type);
-  atoms_.coord.resize(3 * nall);
-  for (int i = 0; i < nall; ++i)
-    for (int d = 0; d < 3; ++d) atoms_.coord[3 * i + d] = (atom->x[i][d] - domain->boxlo[d]) / length_;
   if (with_spin_) {
     atoms_.spin.resize(3 * nall);
     for (int i = 0; i < nall; ++i) {
@@ -118,9 +108,6 @@ void PairDeep::fill_atoms() {
                    name_, atom->tag[i], atom->sp[i][3], max_spin_);
     }
   }
-  const double *h = domain->h;  // xx yy zz yz xz xy
-  const double cell[9] = {h[0], 0, 0, h[5], h[1], 0, h[4], h[3], h[2]};
-  for (int c = 0; c < 9; ++c) atoms_.cell[c] = cell[c] / length_;
   if (changed) fill_list();
   fill_fparam();
   fill_aparam();
@@ -128,18 +115,7 @@ void PairDeep::fill_atoms() {
 
 void PairDeep::fill_list() {
   const int nlocal = atoms_.nlocal;
-  atoms_.mask = NEIGHMASK;
-  atoms_.ilist.resize(nlocal);
-  atoms_.numneigh.assign(nlocal, 0);
-  atoms_.firstneigh.assign(nlocal, nullptr);
-  for (int i = 0; i < nlocal; ++i) atoms_.ilist[i] = i;
-  // lists of hybrid styles may skip atoms
-  for (int k = 0; k < list->inum; ++k) {
-    const int i = list->ilist[k];
-    if (i >= nlocal) continue;
-    atoms_.numneigh[i] = list->numneigh[i];
-    atoms_.firstneigh[i] = list->firstneigh[i];
-  }
+  read_list(list, atoms_);
   atoms_.owner.clear();
   if (comm->nprocs == 1) {
     width_ = 1;
