@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -213,6 +215,8 @@ def test_absent_engine(tmp_path: Path, open_pot: Callable[..., Pot]) -> None:
     lonely.write_bytes(dp_ops.library("deepmd_c").read_bytes())
     script = f"""
 import ctypes
+import hashlib
+import json
 lib = ctypes.CDLL({str(lonely)!r})
 lib.DP_NewDeepPot.restype = lib.DP_DeepPotCheckOK.restype = ctypes.c_void_p
 lib.DP_DeepPotCheckOK.argtypes = [ctypes.c_void_p]
@@ -578,3 +582,19 @@ def test_files_as_text(tmp_path: Path) -> None:
 
 def test_no_threads_but_this_one(without_threads: Callable[[str, str], None]) -> None:
     without_threads(__file__, "test_stored_numbers and se_e2_a_oneside")
+
+
+def test_folders_are_what_their_checksums_name(tmp_path: Path, open_pot: Callable[..., Pot]) -> None:
+    folder = tmp_path / "model.savedmodeltf" / ""
+    folder.mkdir()
+    (folder / "model.dp").write_bytes(b"x")
+    (folder / "capabilities.json").write_text("{}")
+    known = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+    for sums, expected in (
+        ({"model.dp": known["model.dp"]}, "capabilities.json is not in checksums.json"),
+        (known | {"../other": "0"}, "names ../other, which is not inside"),
+        (known | {"/other": "0"}, "names /other, which is not inside"),
+        (known, "its record is unreadable"),
+    ):
+        (folder / "checksums.json").write_text(json.dumps(sums))
+        assert expected in open_pot(folder).message
