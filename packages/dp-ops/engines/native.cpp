@@ -132,6 +132,8 @@ void read_model(const Document& document, Model& made) {
   made.record.type_map = model.at("type_map").get<std::vector<std::string>>();
   dp_potential_settings& s = made.settings;
   s.ntypes = static_cast<int64_t>(made.record.type_map.size());
+  if (s.ntypes < 1 || s.ntypes > kMostTypes)
+    throw Error("the type map has " + std::to_string(s.ntypes) + " types; known: 1 to " + std::to_string(kMostTypes));
   const Json& fitting = model.at("fitting");
   if (const std::string type = fitting.value("type", "ener"); type != "ener") unknown("fitting " + type);
   const auto descriptors = read_descriptors(document, model.at("descriptor"), s.ntypes, made.storage);

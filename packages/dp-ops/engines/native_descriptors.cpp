@@ -1,6 +1,7 @@
 // Descriptors of a document. Each is a sum over neighbours of functions of one number, one for each pair of types.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "native_networks.h"
 
@@ -28,7 +29,11 @@ Described common(const Document& document, const Json& d, int64_t ntypes, int64_
   const Json& sel = d.at("sel");
   made.sel = sel.is_array() ? sel.get<std::vector<int64_t>>() : std::vector<int64_t>{sel.get<int64_t>()};
   int64_t slots = 0;
-  for (int64_t n : made.sel) slots += n;
+  for (int64_t n : made.sel) {
+    if (n < 0 || n > std::numeric_limits<int32_t>::max()) throw Error("sel has the number " + std::to_string(n));
+    slots += n;
+  }
+  if (slots < 1) throw Error("sel has no neighbours; known: one or more");
   dp_descriptor& s = made.settings;
   s.ntypes = ntypes;
   s.rcut = d.at("rcut").get<double>(), s.rcut_smth = d.at("rcut_smth").get<double>();
@@ -48,6 +53,22 @@ Described common(const Document& document, const Json& d, int64_t ntypes, int64_
   if (d.contains("type_embedding") && d.value("type", "") != "dpa1" && d.value("type", "") != "se_atten_v2")
     unknown("a type embedding beside networks by type");
   return made;
+}
+
+/// How many columns of the descriptor matrix count, of `width`.
+int64_t axis_of(const Json& d, int64_t width) {
+  const int64_t axis = d.value("axis_neuron", int64_t(8));
+  if (axis < 1 || axis > width)
+    throw Error("axis_neuron is " + std::to_string(axis) + "; known: 1 to the width of the embedding, " + std::to_string(width));
+  return axis;
+}
+
+/// Whether the numbers of a table tell a row of it for every distance.
+bool fits(const dp_function& f) {
+  const bool finite = std::isfinite(f.lower) && std::isfinite(f.upper) && std::isfinite(f.most);
+  if (!finite || !(f.lower < f.upper) || !(f.upper <= f.most) || !(f.fine > 0) || !(f.coarse > 0)) return false;
+  const double rows = (f.upper - f.lower) / f.fine + (f.most - f.upper) / f.coarse;
+  return f.rows > 0 && std::abs(rows - static_cast<double>(f.rows)) < 2.0;
 }
 
 /// The function of a network of one number.
@@ -77,6 +98,7 @@ void add_tables(const Document& document, const Json& d, std::vector<dp_function
     f.table = table.values.data(), f.rows = table.shape[0];
     f.lower = numbers.values[0], f.upper = numbers.values[1], f.most = numbers.values[2];
     f.fine = numbers.values[3], f.coarse = numbers.values[4];
+    if (!fits(f)) throw Error("the steps of a table of the compressed model do not fit its rows");
   }
 }
 
@@ -93,7 +115,10 @@ Described by_type(const Document& document, const Json& d, int64_t ntypes, Stora
   for (const Json& network : d.at("embeddings").at("networks")) {
     if (network.is_null()) unknown("a missing network");
     const auto layers = read_layers(document, network, storage);
-    s.width = layers.back().n_out;
+    const int64_t width = layers.back().n_out;
+    if (!functions.empty() && width != s.width)
+      throw Error("an embedding network has " + std::to_string(width) + " outputs, and those before it have " + std::to_string(s.width));
+    s.width = width;
     functions.push_back(function_of(layers, storage));
   }
   const bool one_side = !pairs && d.value("type_one_side", true);
@@ -109,7 +134,7 @@ Described by_type(const Document& document, const Json& d, int64_t ntypes, Stora
   s.functions = static_cast<int64_t>(functions.size()), s.function = functions.data(), s.function_of = which.data();
   for (int64_t k = 0; pairs && k < 4 * ntypes; ++k)
     if (k % 4 && s.davg[k] != 0) unknown("a mean direction of neighbours");
-  s.axis = type == "se_e2_a" ? d.value("axis_neuron", int64_t(8)) : 0;
+  s.axis = type == "se_e2_a" ? axis_of(d, s.width) : 0;
   made.width = radial || pairs ? s.width : s.width * s.axis;
   return made;
 }
@@ -156,7 +181,7 @@ Described mixed(const Document& document, const Json& d, int64_t ntypes, Storage
   int64_t slots = 0;
   for (int64_t n : made.sel) slots += n;
   dp_descriptor& s = made.settings;
-  s.kind = DP_ANGULAR, s.axis = d.at("axis_neuron").get<int64_t>();
+  s.kind = DP_ANGULAR;
   const bool one_side = d.value("type_one_side", false);
   const auto strip = d.find("embeddings_strip");
   const bool stripped = strip != d.end() && !strip->is_null();
@@ -167,6 +192,7 @@ Described mixed(const Document& document, const Json& d, int64_t ntypes, Storage
     throw Error("the type embedding has another number of types");
   const auto layers = read_layers(document, d.at("embeddings").at("networks").at(0), storage);
   s.width = layers.back().n_out;
+  s.axis = axis_of(d, s.width);
   auto& functions = storage.functions.emplace_back();
   auto& which = storage.indices.emplace_back();
   if (stripped) {
@@ -180,6 +206,7 @@ Described mixed(const Document& document, const Json& d, int64_t ntypes, Storage
         std::vector<double> x(types.begin() + j * dim, types.begin() + (j + 1) * dim);
         if (!one_side) x.insert(x.end(), types.begin() + i * dim, types.begin() + (i + 1) * dim);
         const auto y = evaluate(gates, x);
+        if (static_cast<int64_t>(y.size()) != s.width) throw Error("the network of types has another width than that of distances");
         gate.insert(gate.end(), y.begin(), y.end());
       }
     s.gate = storage.keep(gate);

@@ -82,6 +82,7 @@ dp_layer read_layer(const Document& document, const Json& layer, Storage& storag
   if (!w || w->shape.size() != 2) throw Error("a layer of the model has no matrix of weights");
   dp_layer made{};
   made.n_in = w->shape[0], made.n_out = w->shape[1];
+  if (made.n_in < 1 || made.n_out < 1) throw Error("a layer of the model has a matrix without weights");
   made.w = storage.keep(w->values);
   for (const auto& [name, to] : {std::pair{"b", &made.b}, std::pair{"idt", &made.idt}}) {
     const Array* values = variable(document, layer, name);
@@ -128,6 +129,8 @@ std::vector<double> read_type_vectors(const Document& document, const Json& embe
   Storage storage;
   const auto layers = read_layers(document, embedding.at("embedding"), storage);
   const int64_t ntypes = embedding.at("ntypes").get<int64_t>();
+  if (ntypes < 1 || ntypes > kMostTypes)
+    throw Error("the type embedding is for " + std::to_string(ntypes) + " types; known: 1 to " + std::to_string(kMostTypes));
   const bool by_electrons = embedding.value("use_econf_tebd", false);
   dim = layers.back().n_out;
   std::vector<double> all;

@@ -22,7 +22,10 @@ int positive_setting(const char* name) {
 class Pool {
  public:
   explicit Pool(int workers) {
-    for (int w = 1; w < workers; ++w) std::thread([this, w] { serve(w); }).detach();
+    try {
+      for (int w = 1; w < workers; ++w) std::thread([this, w] { serve(w); }).detach();
+    } catch (const std::exception&) {  // no more threads may be had; there are fewer workers
+    }
   }
 
   void run(int64_t count, void (*task)(void*, int64_t, int), void* context) {

@@ -26,6 +26,19 @@ void energies(const void* object, const Inputs<T>& inputs, const Outputs<T>& out
   guarded(object, [&](Handle& handle) { compute_energies(handle, inputs, outputs); });
 }
 
+inline void need_list(const DP_Nlist* list) {
+  if (!list) throw Error("There is no neighbour list. Call the function without a list to have neighbours found.");
+}
+
+/// The same where the caller has to give a neighbour list.
+template <class T>
+void listed_energies(const void* object, const Inputs<T>& inputs, const Outputs<T>& outputs) {
+  guarded(object, [&](Handle& handle) {
+    need_list(inputs.nlist);
+    compute_energies(handle, inputs, outputs);
+  });
+}
+
 /// One frame, with a neighbour list that is read in every call.
 template <class T>
 Inputs<T> frame_of(int natoms, const T* coord, const int* types, const T* cell, int nghost, const DP_Nlist* nlist) {
@@ -36,6 +49,17 @@ template <class T>
 void tensors(const void* object, int natoms, const T* coord, const int* types, const T* cell, int nghost,
              const DP_Nlist* nlist, T* total, T* force, T* virial, T** atomic, T* atomic_virial, int* size) {
   guarded(object, [&](Handle& handle) {
+    const Inputs<T> inputs = frame_of(natoms, coord, types, cell, nghost, nlist);
+    compute_tensor(handle, inputs, total, force, virial, atomic, atomic_virial, size);
+  });
+}
+
+/// The same where the caller has to give a neighbour list.
+template <class T>
+void listed_tensors(const void* object, int natoms, const T* coord, const int* types, const T* cell, int nghost,
+                    const DP_Nlist* nlist, T* total, T* force, T* virial, T** atomic, T* atomic_virial, int* size) {
+  guarded(object, [&](Handle& handle) {
+    need_list(nlist);
     const Inputs<T> inputs = frame_of(natoms, coord, types, cell, nghost, nlist);
     compute_tensor(handle, inputs, total, force, virial, atomic, atomic_virial, size);
   });

@@ -69,47 +69,47 @@ void DP_DeepPotComputef3(DP_DeepPot* dp, const int nframes, const int natoms, co
 void DP_DeepPotComputeNList(DP_DeepPot* dp, const int natoms, const double* coord, const int* atype, const double* cell,
                             const int nghost, const DP_Nlist* nlist, const int ago, double* energy, double* force,
                             double* virial, double* atomic_energy, double* atomic_virial) {
-  energies<double>(dp, {1, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, nullptr, nullptr, nullptr},
-                   {energy, force, nullptr, virial, atomic_energy, atomic_virial});
+  listed_energies<double>(dp, {1, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, nullptr, nullptr, nullptr},
+                          {energy, force, nullptr, virial, atomic_energy, atomic_virial});
 }
 
 void DP_DeepPotComputeNListf(DP_DeepPot* dp, const int natoms, const float* coord, const int* atype, const float* cell,
                              const int nghost, const DP_Nlist* nlist, const int ago, double* energy, float* force,
                              float* virial, float* atomic_energy, float* atomic_virial) {
-  energies<float>(dp, {1, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, nullptr, nullptr, nullptr},
-                  {energy, force, nullptr, virial, atomic_energy, atomic_virial});
+  listed_energies<float>(dp, {1, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, nullptr, nullptr, nullptr},
+                         {energy, force, nullptr, virial, atomic_energy, atomic_virial});
 }
 
 void DP_DeepPotComputeNList2(DP_DeepPot* dp, const int nframes, const int natoms, const double* coord, const int* atype,
                              const double* cell, const int nghost, const DP_Nlist* nlist, const int ago,
                              const double* fparam, const double* aparam, double* energy, double* force, double* virial,
                              double* atomic_energy, double* atomic_virial) {
-  energies<double>(dp, {nframes, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, fparam, aparam, nullptr},
-                   {energy, force, nullptr, virial, atomic_energy, atomic_virial});
+  listed_energies<double>(dp, {nframes, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, fparam, aparam, nullptr},
+                          {energy, force, nullptr, virial, atomic_energy, atomic_virial});
 }
 
 void DP_DeepPotComputeNListf2(DP_DeepPot* dp, const int nframes, const int natoms, const float* coord, const int* atype,
                               const float* cell, const int nghost, const DP_Nlist* nlist, const int ago,
                               const float* fparam, const float* aparam, double* energy, float* force, float* virial,
                               float* atomic_energy, float* atomic_virial) {
-  energies<float>(dp, {nframes, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, fparam, aparam, nullptr},
-                  {energy, force, nullptr, virial, atomic_energy, atomic_virial});
+  listed_energies<float>(dp, {nframes, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, fparam, aparam, nullptr},
+                         {energy, force, nullptr, virial, atomic_energy, atomic_virial});
 }
 
 void DP_DeepPotComputeNList3(DP_DeepPot* dp, const int nframes, const int natoms, const double* coord, const int* atype,
                              const double* cell, const int nghost, const DP_Nlist* nlist, const int ago,
                              const double* fparam, const double* aparam, const double* charge_spin, double* energy,
                              double* force, double* virial, double* atomic_energy, double* atomic_virial) {
-  energies<double>(dp, {nframes, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, fparam, aparam, charge_spin},
-                   {energy, force, nullptr, virial, atomic_energy, atomic_virial});
+  listed_energies<double>(dp, {nframes, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, fparam, aparam, charge_spin},
+                          {energy, force, nullptr, virial, atomic_energy, atomic_virial});
 }
 
 void DP_DeepPotComputeNListf3(DP_DeepPot* dp, const int nframes, const int natoms, const float* coord, const int* atype,
                               const float* cell, const int nghost, const DP_Nlist* nlist, const int ago,
                               const float* fparam, const float* aparam, const float* charge_spin, double* energy,
                               float* force, float* virial, float* atomic_energy, float* atomic_virial) {
-  energies<float>(dp, {nframes, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, fparam, aparam, charge_spin},
-                  {energy, force, nullptr, virial, atomic_energy, atomic_virial});
+  listed_energies<float>(dp, {nframes, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, fparam, aparam, charge_spin},
+                         {energy, force, nullptr, virial, atomic_energy, atomic_virial});
 }
 
 void DP_DeepPotComputeMixedType(DP_DeepPot* dp, const int nframes, const int natoms, const double* coord,
@@ -273,32 +273,32 @@ void DP_DeepPotModelDeviComputeNList(DP_DeepPotModelDevi* dp, const int natoms, 
                                      const double* cell, const int nghost, const DP_Nlist* nlist, const int ago,
                                      double* energy, double* force, double* virial, double* atomic_energy,
                                      double* atomic_virial) {
-  energies<double>(dp, {1, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, nullptr, nullptr, nullptr},
-                   {energy, force, nullptr, virial, atomic_energy, atomic_virial});
+  listed_energies<double>(dp, {1, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, nullptr, nullptr, nullptr},
+                          {energy, force, nullptr, virial, atomic_energy, atomic_virial});
 }
 
 void DP_DeepPotModelDeviComputeNListf(DP_DeepPotModelDevi* dp, const int natoms, const float* coord, const int* atype,
                                       const float* cell, const int nghost, const DP_Nlist* nlist, const int ago,
                                       double* energy, float* force, float* virial, float* atomic_energy,
                                       float* atomic_virial) {
-  energies<float>(dp, {1, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, nullptr, nullptr, nullptr},
-                  {energy, force, nullptr, virial, atomic_energy, atomic_virial});
+  listed_energies<float>(dp, {1, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, nullptr, nullptr, nullptr},
+                         {energy, force, nullptr, virial, atomic_energy, atomic_virial});
 }
 
 void DP_DeepPotModelDeviComputeNList2(DP_DeepPotModelDevi* dp, const int nframes, const int natoms, const double* coord,
                                       const int* atype, const double* cell, const int nghost, const DP_Nlist* nlist,
                                       const int ago, const double* fparam, const double* aparam, double* energy,
                                       double* force, double* virial, double* atomic_energy, double* atomic_virial) {
-  energies<double>(dp, {nframes, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, fparam, aparam, nullptr},
-                   {energy, force, nullptr, virial, atomic_energy, atomic_virial});
+  listed_energies<double>(dp, {nframes, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, fparam, aparam, nullptr},
+                          {energy, force, nullptr, virial, atomic_energy, atomic_virial});
 }
 
 void DP_DeepPotModelDeviComputeNListf2(DP_DeepPotModelDevi* dp, const int nframes, const int natoms, const float* coord,
                                        const int* atype, const float* cell, const int nghost, const DP_Nlist* nlist,
                                        const int ago, const float* fparam, const float* aparam, double* energy,
                                        float* force, float* virial, float* atomic_energy, float* atomic_virial) {
-  energies<float>(dp, {nframes, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, fparam, aparam, nullptr},
-                  {energy, force, nullptr, virial, atomic_energy, atomic_virial});
+  listed_energies<float>(dp, {nframes, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, fparam, aparam, nullptr},
+                         {energy, force, nullptr, virial, atomic_energy, atomic_virial});
 }
 
 void DP_DeepPotModelDeviComputeNList3(DP_DeepPotModelDevi* dp, const int nframes, const int natoms, const double* coord,
@@ -306,8 +306,8 @@ void DP_DeepPotModelDeviComputeNList3(DP_DeepPotModelDevi* dp, const int nframes
                                       const int ago, const double* fparam, const double* aparam,
                                       const double* charge_spin, double* energy, double* force, double* virial,
                                       double* atomic_energy, double* atomic_virial) {
-  energies<double>(dp, {nframes, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, fparam, aparam, charge_spin},
-                   {energy, force, nullptr, virial, atomic_energy, atomic_virial});
+  listed_energies<double>(dp, {nframes, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, fparam, aparam, charge_spin},
+                          {energy, force, nullptr, virial, atomic_energy, atomic_virial});
 }
 
 void DP_DeepPotModelDeviComputeNListf3(DP_DeepPotModelDevi* dp, const int nframes, const int natoms, const float* coord,
@@ -315,8 +315,8 @@ void DP_DeepPotModelDeviComputeNListf3(DP_DeepPotModelDevi* dp, const int nframe
                                        const int ago, const float* fparam, const float* aparam,
                                        const float* charge_spin, double* energy, float* force, float* virial,
                                        float* atomic_energy, float* atomic_virial) {
-  energies<float>(dp, {nframes, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, fparam, aparam, charge_spin},
-                  {energy, force, nullptr, virial, atomic_energy, atomic_virial});
+  listed_energies<float>(dp, {nframes, natoms, coord, nullptr, atype, cell, nghost, nlist, ago, fparam, aparam, charge_spin},
+                         {energy, force, nullptr, virial, atomic_energy, atomic_virial});
 }
 
 double DP_DeepPotModelDeviGetCutoff(DP_DeepPotModelDevi* dp) {

@@ -55,8 +55,8 @@ void DP_DeepSpinComputeNList2(DP_DeepSpin* dp, const int nframes, const int nato
                               const DP_Nlist* nlist, const int ago, const double* fparam, const double* aparam,
                               double* energy, double* force, double* force_mag, double* virial, double* atomic_energy,
                               double* atomic_virial) {
-  energies<double>(dp, {nframes, natoms, coord, spin, atype, cell, nghost, nlist, ago, fparam, aparam, nullptr},
-                   {energy, force, force_mag, virial, atomic_energy, atomic_virial});
+  listed_energies<double>(dp, {nframes, natoms, coord, spin, atype, cell, nghost, nlist, ago, fparam, aparam, nullptr},
+                          {energy, force, force_mag, virial, atomic_energy, atomic_virial});
 }
 
 void DP_DeepSpinComputeNListf2(DP_DeepSpin* dp, const int nframes, const int natoms, const float* coord,
@@ -64,8 +64,8 @@ void DP_DeepSpinComputeNListf2(DP_DeepSpin* dp, const int nframes, const int nat
                                const DP_Nlist* nlist, const int ago, const float* fparam, const float* aparam,
                                double* energy, float* force, float* force_mag, float* virial, float* atomic_energy,
                                float* atomic_virial) {
-  energies<float>(dp, {nframes, natoms, coord, spin, atype, cell, nghost, nlist, ago, fparam, aparam, nullptr},
-                  {energy, force, force_mag, virial, atomic_energy, atomic_virial});
+  listed_energies<float>(dp, {nframes, natoms, coord, spin, atype, cell, nghost, nlist, ago, fparam, aparam, nullptr},
+                         {energy, force, force_mag, virial, atomic_energy, atomic_virial});
 }
 
 void DP_DeepSpinComputeNList3(DP_DeepSpin* dp, const int nframes, const int natoms, const double* coord,
@@ -73,8 +73,8 @@ void DP_DeepSpinComputeNList3(DP_DeepSpin* dp, const int nframes, const int nato
                               const DP_Nlist* nlist, const int ago, const double* fparam, const double* aparam,
                               const double* charge_spin, double* energy, double* force, double* force_mag,
                               double* virial, double* atomic_energy, double* atomic_virial) {
-  energies<double>(dp, {nframes, natoms, coord, spin, atype, cell, nghost, nlist, ago, fparam, aparam, charge_spin},
-                   {energy, force, force_mag, virial, atomic_energy, atomic_virial});
+  listed_energies<double>(dp, {nframes, natoms, coord, spin, atype, cell, nghost, nlist, ago, fparam, aparam, charge_spin},
+                          {energy, force, force_mag, virial, atomic_energy, atomic_virial});
 }
 
 void DP_DeepSpinComputeNListf3(DP_DeepSpin* dp, const int nframes, const int natoms, const float* coord,
@@ -82,8 +82,8 @@ void DP_DeepSpinComputeNListf3(DP_DeepSpin* dp, const int nframes, const int nat
                                const DP_Nlist* nlist, const int ago, const float* fparam, const float* aparam,
                                const float* charge_spin, double* energy, float* force, float* force_mag, float* virial,
                                float* atomic_energy, float* atomic_virial) {
-  energies<float>(dp, {nframes, natoms, coord, spin, atype, cell, nghost, nlist, ago, fparam, aparam, charge_spin},
-                  {energy, force, force_mag, virial, atomic_energy, atomic_virial});
+  listed_energies<float>(dp, {nframes, natoms, coord, spin, atype, cell, nghost, nlist, ago, fparam, aparam, charge_spin},
+                         {energy, force, force_mag, virial, atomic_energy, atomic_virial});
 }
 
 double DP_DeepSpinGetCutoff(DP_DeepSpin* dp) {
@@ -202,8 +202,8 @@ void DP_DeepSpinModelDeviComputeNList2(DP_DeepSpinModelDevi* dp, const int nfram
                                        const int nghost, const DP_Nlist* nlist, const int ago, const double* fparam,
                                        const double* aparam, double* energy, double* force, double* force_mag,
                                        double* virial, double* atomic_energy, double* atomic_virial) {
-  energies<double>(dp, {nframes, natoms, coord, spin, atype, cell, nghost, nlist, ago, fparam, aparam, nullptr},
-                   {energy, force, force_mag, virial, atomic_energy, atomic_virial});
+  listed_energies<double>(dp, {nframes, natoms, coord, spin, atype, cell, nghost, nlist, ago, fparam, aparam, nullptr},
+                          {energy, force, force_mag, virial, atomic_energy, atomic_virial});
 }
 
 void DP_DeepSpinModelDeviComputeNListf2(DP_DeepSpinModelDevi* dp, const int nframes, const int natoms,
@@ -211,8 +211,8 @@ void DP_DeepSpinModelDeviComputeNListf2(DP_DeepSpinModelDevi* dp, const int nfra
                                         const int nghost, const DP_Nlist* nlist, const int ago, const float* fparam,
                                         const float* aparam, double* energy, float* force, float* force_mag,
                                         float* virial, float* atomic_energy, float* atomic_virial) {
-  energies<float>(dp, {nframes, natoms, coord, spin, atype, cell, nghost, nlist, ago, fparam, aparam, nullptr},
-                  {energy, force, force_mag, virial, atomic_energy, atomic_virial});
+  listed_energies<float>(dp, {nframes, natoms, coord, spin, atype, cell, nghost, nlist, ago, fparam, aparam, nullptr},
+                         {energy, force, force_mag, virial, atomic_energy, atomic_virial});
 }
 
 void DP_DeepSpinModelDeviComputeNList3(DP_DeepSpinModelDevi* dp, const int nframes, const int natoms,
@@ -221,8 +221,8 @@ void DP_DeepSpinModelDeviComputeNList3(DP_DeepSpinModelDevi* dp, const int nfram
                                        const double* aparam, const double* charge_spin, double* energy, double* force,
                                        double* force_mag, double* virial, double* atomic_energy,
                                        double* atomic_virial) {
-  energies<double>(dp, {nframes, natoms, coord, spin, atype, cell, nghost, nlist, ago, fparam, aparam, charge_spin},
-                   {energy, force, force_mag, virial, atomic_energy, atomic_virial});
+  listed_energies<double>(dp, {nframes, natoms, coord, spin, atype, cell, nghost, nlist, ago, fparam, aparam, charge_spin},
+                          {energy, force, force_mag, virial, atomic_energy, atomic_virial});
 }
 
 void DP_DeepSpinModelDeviComputeNListf3(DP_DeepSpinModelDevi* dp, const int nframes, const int natoms,
@@ -230,8 +230,8 @@ void DP_DeepSpinModelDeviComputeNListf3(DP_DeepSpinModelDevi* dp, const int nfra
                                         const int nghost, const DP_Nlist* nlist, const int ago, const float* fparam,
                                         const float* aparam, const float* charge_spin, double* energy, float* force,
                                         float* force_mag, float* virial, float* atomic_energy, float* atomic_virial) {
-  energies<float>(dp, {nframes, natoms, coord, spin, atype, cell, nghost, nlist, ago, fparam, aparam, charge_spin},
-                  {energy, force, force_mag, virial, atomic_energy, atomic_virial});
+  listed_energies<float>(dp, {nframes, natoms, coord, spin, atype, cell, nghost, nlist, ago, fparam, aparam, charge_spin},
+                         {energy, force, force_mag, virial, atomic_energy, atomic_virial});
 }
 
 double DP_DeepSpinModelDeviGetCutoff(DP_DeepSpinModelDevi* dp) {

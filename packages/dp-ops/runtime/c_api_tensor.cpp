@@ -30,13 +30,13 @@ void DP_DeepTensorComputeTensorf(DP_DeepTensor* dt, const int natoms, const floa
 void DP_DeepTensorComputeTensorNList(DP_DeepTensor* dt, const int natoms, const double* coord, const int* atype,
                                      const double* cell, const int nghost, const DP_Nlist* nlist, double** tensor,
                                      int* size) {
-  tensors<double>(dt, natoms, coord, atype, cell, nghost, nlist, nullptr, nullptr, nullptr, tensor, nullptr, size);
+  listed_tensors<double>(dt, natoms, coord, atype, cell, nghost, nlist, nullptr, nullptr, nullptr, tensor, nullptr, size);
 }
 
 void DP_DeepTensorComputeTensorNListf(DP_DeepTensor* dt, const int natoms, const float* coord, const int* atype,
                                       const float* cell, const int nghost, const DP_Nlist* nlist, float** tensor,
                                       int* size) {
-  tensors<float>(dt, natoms, coord, atype, cell, nghost, nlist, nullptr, nullptr, nullptr, tensor, nullptr, size);
+  listed_tensors<float>(dt, natoms, coord, atype, cell, nghost, nlist, nullptr, nullptr, nullptr, tensor, nullptr, size);
 }
 
 void DP_DeepTensorCompute(DP_DeepTensor* dt, const int natoms, const double* coord, const int* atype,
@@ -57,7 +57,7 @@ void DP_DeepTensorComputeNList(DP_DeepTensor* dt, const int natoms, const double
                                const double* cell, const int nghost, const DP_Nlist* nlist, double* global_tensor,
                                double* force, double* virial, double** atomic_tensor, double* atomic_virial,
                                int* size_at) {
-  tensors<double>(dt, natoms, coord, atype, cell, nghost, nlist, global_tensor, force, virial, atomic_tensor,
+  listed_tensors<double>(dt, natoms, coord, atype, cell, nghost, nlist, global_tensor, force, virial, atomic_tensor,
                   atomic_virial, size_at);
 }
 
@@ -65,7 +65,7 @@ void DP_DeepTensorComputeNListf(DP_DeepTensor* dt, const int natoms, const float
                                 const float* cell, const int nghost, const DP_Nlist* nlist, float* global_tensor,
                                 float* force, float* virial, float** atomic_tensor, float* atomic_virial,
                                 int* size_at) {
-  tensors<float>(dt, natoms, coord, atype, cell, nghost, nlist, global_tensor, force, virial, atomic_tensor,
+  listed_tensors<float>(dt, natoms, coord, atype, cell, nghost, nlist, global_tensor, force, virial, atomic_tensor,
                  atomic_virial, size_at);
 }
 

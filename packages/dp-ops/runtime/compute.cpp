@@ -76,6 +76,9 @@ void check(const Inputs<T>& in) {
   if (in.nghost < 0 || in.nghost > in.natoms) {
     throw Error(std::to_string(in.nghost) + " of " + std::to_string(in.natoms) + " atoms cannot be ghosts.");
   }
+  if (in.nghost && !in.nlist) {
+    throw Error(std::to_string(in.nghost) + " of the atoms are ghosts, but there is no neighbour list; neighbours are found for frames without ghosts.");
+  }
   if (in.natoms && in.nframes && (!in.coord || !in.types)) throw Error("There are no coordinates or no types of atoms.");
 }
 
@@ -141,6 +144,8 @@ void compute_charge_forces(Handle& handle, const Inputs<T>& in, const int* pairs
   const int nlocal = copy.frame.nlocal();
   if (!in.nlist) throw Error("Forces from Wannier centroids need a neighbour list.");
   if (model.record().message_passing) throw Error("Forces from Wannier centroids need a model that passes no messages.");
+  if (npairs < 0 || (npairs && !pairs)) throw Error("There are no pairs of atoms and Wannier centroids, but " + std::to_string(npairs) + " should be.");
+  if (nlocal && !electric) throw Error("There are no electric forces on the atoms and Wannier centroids.");
   const Doubles<T> given(electric, size_t(nlocal) * 3);
   std::vector<double> weights(size_t(in.natoms) * 3, 0.0), moved(size_t(in.natoms) * 3, 0.0);
   for (int k = 0; k < npairs; ++k) {

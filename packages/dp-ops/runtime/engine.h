@@ -35,6 +35,9 @@ struct Shell {
   int64_t number = 0;
 };
 
+/// More types than this are no model, but a damaged file.
+inline constexpr int64_t kMostTypes = 4096;
+
 /// What a caller must know of a model: the record of a frozen file, key by key (docs/frozen.md).
 struct Record {
   int version = 1;

@@ -67,7 +67,8 @@ void check_exists(const Source& source) {
   if (!fs::exists(source.path, ignored)) throw Error(source.path + " does not exist. Check the path.");
 }
 
-/// Refuse damaged documents for what they are before engines tell, one after the other, that they cannot read them.
+/// Refuse damaged documents for what they are before engines tell, one after the other, that they cannot read them, and
+/// before one of them starts Python.
 void check_document(const Source& source) {
   if (suffix_of(source.path) != ".dp") return;
   const std::string bytes = source_bytes(source);
@@ -94,6 +95,7 @@ std::unique_ptr<Engine> open_engine(const Source& source) {
                 ", which tells no kind of model. Known: " + known_suffixes());
   }
   check_exists(source);
+  check_document(source);
   std::string reasons;
   for (const std::string& name : known->second) {
     try {
@@ -102,7 +104,6 @@ std::unique_ptr<Engine> open_engine(const Source& source) {
       reasons += std::string(reasons.empty() ? "" : "; ") + (known->second.size() > 1 ? name + ": " : std::string()) + error.what();
     }
   }
-  check_document(source);
   // engines name the file where it matters
   throw Error(reasons.find(source.path) == std::string::npos ? source.path + " cannot be evaluated: " + reasons : reasons);
 }

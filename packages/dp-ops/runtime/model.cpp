@@ -10,6 +10,7 @@
 
 #include "document.h"
 #include "loader.h"
+#include "record.h"
 #include "spin.h"
 #include "table.h"
 #include "threads.h"
@@ -118,7 +119,9 @@ std::vector<int> owners(const Frame& frame) {
   if (list->mapping) {
     for (int i = frame.nlocal(); i < frame.natoms; ++i) owner[i] = list->mapping[i];
   } else if (list->nprocs == 1 && list->sendlist) {
+    if (list->nswap > 0 && (!list->sendnum || !list->firstrecv)) throw Error("The neighbour list has swaps without their numbers of atoms.");
     for (int k = 0; k < list->nswap; ++k) {  // to this rank itself
+      if (list->sendnum[k] > 0 && !list->sendlist[k]) throw Error("Swap " + std::to_string(k) + " of the neighbour list has no atoms.");
       for (int i = 0; i < list->sendnum[k]; ++i) {
         const int from = list->sendlist[k][i], to = list->firstrecv[k] + i;
         if (from < 0 || from >= frame.natoms || to < 0 || to >= frame.natoms) throw Error("The swaps name atoms that do not exist.");
@@ -137,7 +140,7 @@ std::vector<int> owners(const Frame& frame) {
 }  // namespace
 
 Model::Model(const Source& source) : engine_(open_engine(source)) {
-  if (record().outputs.empty()) throw Error(source.path + " has no outputs.");
+  check_record(record(), source.path);
   const Record& r = record();
   if (!r.long_range.empty() && r.long_range != "modifier") {
     throw Error(source.path + " adds the long-range energy of charges (ewald) to a sum of models. It is that of a whole cell, and this library, "
@@ -192,6 +195,7 @@ void Model::set_charge_spin(const double* values, int size) {
     throw Error(std::to_string(size) + " numbers of charge and spin were given; the model takes " +
                 std::to_string(record().dim_chg_spin) + ".");
   }
+  if (size && !values) throw Error("There are no numbers of charge and spin.");
   charge_spin_.assign(values, values + size);
 }
 
@@ -342,6 +346,7 @@ Result Model::evaluate_table(const Frame& frame, const Wanted& wanted) {
       Table& table = builder.build(atoms.data() + begin, std::min(chunk, n - begin), r.message_passing ? row_of.data() : nullptr);
       table.fparam = fparam.data();
       engine_->evaluate(table, values);
+      check_values(r, table, values);
       sums[t].add(table, builder, values);
     }
     crowds[t] = builder.crowd();
@@ -358,8 +363,10 @@ Result Model::evaluate_table(const Frame& frame, const Wanted& wanted) {
     const double count = std::max(1.0, std::accumulate(result.mask.begin(), result.mask.end(), 0.0));
     for (double& value : result.total) value /= count;
   }
-  for (const double value : result.total) {
-    if (!std::isfinite(value)) throw Error("The result is not finite. Are atoms too close to each other, or is the model damaged?");
+  for (const auto* values : {&result.total, &result.atomic, &result.force, &result.virial, &result.atomic_virial}) {
+    if (!std::all_of(values->begin(), values->end(), [](double x) { return std::isfinite(x); })) {
+      throw Error("The result is not finite. Are atoms too close to each other, or is the model damaged?");
+    }
   }
   return result;
 }

@@ -88,9 +88,19 @@ void check_seal(const fs::path& folder) {
   const Json sums = Json::parse(read_file(sums_file.string()), nullptr, false);
   if (!sums.is_object()) throw damaged(folder.string(), "checksums.json is unreadable");
   for (const auto& [name, sum] : sums.items()) {
-    const fs::path file = folder / name;
+    const fs::path inside(name);
+    if (inside.is_absolute() || std::find(inside.begin(), inside.end(), "..") != inside.end()) {
+      throw damaged(folder.string(), "checksums.json names " + name + ", which is not inside of it");
+    }
+    const fs::path file = folder / inside;
     if (!fs::is_regular_file(file)) throw damaged(folder.string(), name + " is missing");
     if (sum != sha256_hex(read_file(file.string()))) throw damaged(folder.string(), name + " is changed or cut off");
+  }
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    const std::string name = entry.path().lexically_relative(folder).generic_string();
+    if (!entry.is_directory() && entry.path() != sums_file && !sums.contains(name)) {
+      throw damaged(folder.string(), name + " is not in checksums.json");
+    }
   }
 }
 

@@ -12,6 +12,10 @@ namespace {
 
 /// More neighbours than this are no matter, but a wrong unit or a wrong cell.
 constexpr double kMostNeighbors = 20000;
+/// More images than this of a cell across the cutoff are those of a wrong cell.
+constexpr double kMostImages = 1000;
+/// Farther from the origin, Å, numbers do not tell neighbours apart.
+constexpr double kFarthest = 1e12;
 
 void cross(const double* a, const double* b, double* out) {
   out[0] = a[1] * b[2] - a[2] * b[1];
@@ -56,6 +60,11 @@ void GridSearch::choose_bins(const std::vector<int>& real) {
       double low = 0, high = 0;
       for (size_t k = 0; k < real.size(); ++k) {
         const double x = frame_.coord[3 * real[k] + c];
+        if (std::abs(x) > kFarthest) {
+          std::ostringstream text;
+          text << "Atom " << real[k] << " has the coordinate " << x << " Å; the farthest possible are " << kFarthest << " Å away.";
+          throw Error(text.str());
+        }
         low = k ? std::min(low, x) : x;
         high = k ? std::max(high, x) : x;
       }
@@ -78,17 +87,25 @@ void GridSearch::choose_bins(const std::vector<int>& real) {
     throw Error(text.str());
   }
   // no more bins than a few for each atom, however far apart the atoms are
-  double fewer = 1.0;
   const double most = 8.0 * static_cast<double>(real.size()) + 64.0;
+  double counts[3];
   for (int c = 0; c < 3; ++c) {
     for (int k = 0; k < 3; ++k) inverse_[k][c] = faces[c][k] / volume;
     heights_[c] = std::abs(volume) / norm(faces[c]);
+    if (!(rcut_ <= kMostImages * heights_[c])) {
+      std::ostringstream text;
+      text << "The cell is " << heights_[c] << " Å thick, which is too thin for a cutoff of " << rcut_
+           << " Å. Check that lengths are in Å.";
+      throw Error(text.str());
+    }
+    counts[c] = std::clamp(2.0 * heights_[c] / rcut_, 1.0, most);
   }
-  const double wanted = 8.0 * heights_[0] * heights_[1] * heights_[2] / (rcut_ * rcut_ * rcut_);
-  if (wanted > most) fewer = std::cbrt(most / wanted);
+  while (counts[0] * counts[1] * counts[2] > most) {
+    double& largest = *std::max_element(counts, counts + 3);
+    largest = std::max(1.0, largest / 2);
+  }
   for (int c = 0; c < 3; ++c) {
-    const double count = std::min(2.0 * heights_[c] / rcut_ * fewer, most);
-    bins_[c] = std::max(1, static_cast<int>(count));
+    bins_[c] = static_cast<int>(counts[c]);
     reach_[c] = static_cast<int>(std::ceil(rcut_ * bins_[c] / heights_[c] + 1e-9));
     if (!periodic_) reach_[c] = std::min(reach_[c], bins_[c]);
   }
@@ -112,7 +129,7 @@ void GridSearch::sort_into_bins(const std::vector<int>& real) {
       const double f = (x[0] - origin_[0]) * inverse_[0][c] + (x[1] - origin_[1]) * inverse_[1][c] +
                        (x[2] - origin_[2]) * inverse_[2][c];
       const double whole = periodic_ ? std::floor(f) : 0.0;
-      if (std::abs(whole) > 1e6) throw Error("Atom " + std::to_string(i) + " is more than a million cells away.");
+      if (!(std::abs(whole) <= 1e6)) throw Error("Atom " + std::to_string(i) + " is more than a million cells away.");
       shift_[i][c] = static_cast<int>(whole);
       bin_of_[i][c] = std::clamp(static_cast<int>((f - whole) * bins_[c]), 0, bins_[c] - 1);
       for (int k = 0; k < 3; ++k) w[k] -= whole * cell_[c][k];
@@ -172,12 +189,25 @@ void GridSearch::neighbors(int atom, std::vector<Neighbor>& found) const {
   }
 }
 
-ListSearch::ListSearch(const Frame& frame, int ntypes) : natoms_(frame.natoms), nghost_(frame.nghost) {
-  const DP_Nlist& list = *frame.nlist;
-  const int nlocal = frame.nlocal();
+void check_list(const DP_Nlist& list, int nlocal) {
   if (list.inum > 0 && (!list.ilist || !list.numneigh || !list.firstneigh)) {
     throw Error("The neighbour list has no arrays of rows and neighbours.");
   }
+  for (int row = 0; row < list.inum; ++row) {
+    const int i = list.ilist[row];
+    if (i < 0 || i >= nlocal) continue;
+    if (list.numneigh[i] < 0 || (list.numneigh[i] > 0 && !list.firstneigh[i])) {
+      throw Error("The neighbour list has " + std::to_string(list.numneigh[i]) + " neighbours of atom " + std::to_string(i) +
+                  ", but no array of them.");
+    }
+  }
+}
+
+ListSearch::ListSearch(const Frame& frame, int ntypes)
+    : types_(frame.types, frame.types + frame.natoms), natoms_(frame.natoms), nghost_(frame.nghost) {
+  const DP_Nlist& list = *frame.nlist;
+  const int nlocal = frame.nlocal();
+  check_list(list, nlocal);
   std::vector<char> has_row(nlocal, 0);
   for (int row = 0; row < list.inum; ++row) {
     const int i = list.ilist[row];
@@ -211,8 +241,12 @@ void ListSearch::move(const Frame& frame, double rcut) {
                 " ghosts, and there are " + std::to_string(frame.natoms) + " with " + std::to_string(frame.nghost) +
                 " now. Give ago = 0 when the list changed.");
   }
+  const auto [kept, given] = std::mismatch(types_.begin(), types_.end(), frame.types);
+  if (kept != types_.end()) {
+    throw Error("Atom " + std::to_string(kept - types_.begin()) + " has type " + std::to_string(*given) +
+                ", but the neighbour list was made when it had type " + std::to_string(*kept) + ". Give ago = 0 when types change.");
+  }
   coord_ = frame.coord;
-  types_ = frame.types;
   square_ = rcut * rcut;
 }
 

@@ -52,13 +52,16 @@ class GridSearch : public Search {
   std::vector<int> start_, order_;          // atoms of each bin
 };
 
+/// Raises Error if arrays of a list are missing: those of its rows, and those of the neighbours of local atoms.
+void check_list(const DP_Nlist& list, int nlocal);
+
 /// Neighbours from the list of a caller, kept for the calls in which only coordinates change.
 class ListSearch : public Search {
  public:
   /// Copy the list: rows of local atoms, without virtual atoms. Raises Error for impossible entries.
   ListSearch(const Frame& frame, int ntypes);
 
-  /// Look at a frame with the same atoms at other places. Raises Error if they are not the same.
+  /// Look at a frame with the same atoms at other places. Raises Error if they, or their types, are not the same.
   void move(const Frame& frame, double rcut);
 
   /// The atoms that have a row in the list, in its order.
@@ -68,7 +71,7 @@ class ListSearch : public Search {
 
  private:
   const double* coord_ = nullptr;
-  const int* types_ = nullptr;
+  std::vector<int> types_;  // those that the list was read for
   double square_ = 0;
   int natoms_, nghost_;
   std::vector<int> centers_;

@@ -41,6 +41,7 @@ SpinFrame::SpinFrame(const Frame& given, const Record& record, const std::vector
 /// Every atom and its virtual atom see all neighbours, the virtual atoms of these, and each other.
 void SpinFrame::expand_list(const std::vector<int>& owners) {
   const DP_Nlist& list = *given_.nlist;
+  check_list(list, nlocal_);
   const auto expanded = [&](int atom, int other) {
     std::vector<int> found = {other};
     for (int k = 0; k < list.numneigh[atom]; ++k) {

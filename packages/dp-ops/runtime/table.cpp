@@ -11,6 +11,14 @@ namespace {
 
 constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
 
+/// The nearest first. Those at the same distance have an order too, so that which of them count does not depend on the
+/// order in which they were found.
+bool before(const Neighbor& a, const Neighbor& b) {
+  if (a.square != b.square) return a.square < b.square;
+  if (a.atom != b.atom) return a.atom < b.atom;
+  return std::lexicographical_compare(a.vector, a.vector + 3, b.vector, b.vector + 3);
+}
+
 }  // namespace
 
 std::vector<int64_t> row_blocks(const Engine& engine, const Frame& frame, const int* atoms, int64_t count) {
@@ -38,10 +46,10 @@ TableBuilder::TableBuilder(const Engine& engine, const Frame& frame, const Searc
 void TableBuilder::collect(int atom) {
   found_.clear();
   search_.neighbors(atom, found_);
-  std::sort(found_.begin(), found_.end(), [](const Neighbor& a, const Neighbor& b) { return a.square < b.square; });
+  std::sort(found_.begin(), found_.end(), before);
   const bool by_block = record_.blocks > 1;
   counts_.assign(record_.blocks, 0);
-  const size_t before = kept_.size();
+  const size_t others = kept_.size();
   const char* excluded = excluded_.data() + static_cast<size_t>(frame_.types[atom]) * ntypes_;
   bool first = true;
   for (size_t rank = 0; rank < found_.size(); ++rank) {
@@ -61,7 +69,7 @@ void TableBuilder::collect(int atom) {
   if (!found_.empty() && found_[0].square == 0) check_distance(atom, found_[0]);
   for (size_t b = 0; b < counts_.size(); ++b) crowd_[b] = std::max(crowd_[b], counts_[b]);
   crowd_.back() = std::max(crowd_.back(), static_cast<int64_t>(found_.size()));
-  std::stable_sort(kept_.begin() + before, kept_.end(), [](const Kept& a, const Kept& b) { return a.block < b.block; });
+  std::stable_sort(kept_.begin() + others, kept_.end(), [](const Kept& a, const Kept& b) { return a.block < b.block; });
 }
 
 void TableBuilder::check_distance(int atom, const Neighbor& nearest) const {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,6 +46,23 @@ def pair_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [os.environ.get("CXX", "g++"), "-std=c++17", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
     subprocess.run([*command, f"-I{HERE.parent / 'runtime'}", source, "-o", target], check=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def without_threads(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], None]:
+    """``without_threads(file, names)`` runs tests where four threads are wanted and the system gives none."""
+    folder = tmp_path_factory.mktemp("threads")
+    source, library = folder / "none.c", folder / "none.so"
+    source.write_text("#include <errno.h>\nint pthread_create() { return EAGAIN; }\n")
+    subprocess.run([os.environ.get("CC", "gcc"), "-w", "-shared", "-fPIC", source, "-o", library], check=True)
+    given = {"LD_PRELOAD": str(library), "DP_INTRA_OP_PARALLELISM_THREADS": "4", "OPENBLAS_NUM_THREADS": "1"}
+
+    def run(file: str, names: str) -> None:
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", names, file]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | given, cwd=HERE)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return run
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

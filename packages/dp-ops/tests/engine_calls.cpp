@@ -39,7 +39,8 @@ std::string record_text(const dp::Record& r) {
       << ",\"message_passing\":" << truth(r.message_passing) << ",\"precision\":\"" << r.precision
       << "\",\"numb_fparam\":" << r.numb_fparam << ",\"dim_chg_spin\":" << r.dim_chg_spin
       << ",\"numb_aparam\":" << r.numb_aparam << ",\"default_fparam\":"
-      << (r.has_default_fparam ? listed(r.default_fparam, plain) : "null") << ",\"inputs\":" << listed(r.inputs, quoted)
+      << (r.has_default_fparam ? listed(r.default_fparam, plain) : "null") << ",\"long_range\":"
+      << (r.long_range.empty() ? "null" : "\"" + r.long_range + "\"") << ",\"inputs\":" << listed(r.inputs, quoted)
       << ",\"outputs\":" << listed(r.outputs, [&](std::ostream& o, const dp::OutputDef& d) {
            o << "{\"name\":\"" << d.name << "\",\"kind\":\"" << d.kind << "\",\"shape\":" << listed(d.shape, plain)
              << ",\"unit\":\"" << d.unit << "\",\"reducible\":" << truth(d.reducible)

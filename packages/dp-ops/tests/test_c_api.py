@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -213,6 +215,8 @@ def test_absent_engine(tmp_path: Path, open_pot: Callable[..., Pot]) -> None:
     lonely.write_bytes(dp_ops.library("deepmd_c").read_bytes())
     script = f"""
 import ctypes
+import hashlib
+import json
 lib = ctypes.CDLL({str(lonely)!r})
 lib.DP_NewDeepPot.restype = lib.DP_DeepPotCheckOK.restype = ctypes.c_void_p
 lib.DP_DeepPotCheckOK.argtypes = [ctypes.c_void_p]
@@ -269,6 +273,80 @@ def test_bad_neighbor_lists(open_pot: Callable[..., Pot]) -> None:
     nlist.kept[0][0][0] = 10_000
     assert "The neighbour list has atom 10000" in message()
     library().DP_DeleteNlist(nlist.pointer)
+
+
+def test_neighbor_lists_that_do_not_fit_the_call(open_pot: Callable[..., Pot]) -> None:
+    lib, case, pot = library(), case_of("se_e2_a_oneside.nopbc"), open_pot(GOLDEN / "se_e2_a_oneside.dp")
+    types, coord = case["atype"].astype(np.int32), case["coord"].reshape(-1, len(case["atype"]), 3)[0]
+    nlist = neighbor_list(coord, None, types, lib.DP_DeepPotGetCutoff(pot.object))
+    pot(coord, types, None, nlist=nlist)
+    assert pot.message == ""
+    for other in (1 - types[0], 1_000_000, -1_000_000):
+        changed = np.append(np.int32(other), types[1:])
+        assert not pot(coord, changed, None, nlist=nlist, ago=1)["energy"].any()
+        assert f"Atom 0 has type {other}, but the neighbour list was made when it had type {types[0]}" in pot.message
+    nlist.kept[3][0] = None
+    pot(coord, types, None, nlist=nlist)
+    assert "neighbours of atom 0, but no array of them" in pot.message
+    lib.DP_DeleteNlist(nlist.pointer)
+    nlist.pointer = None
+    pot(coord, types, None, nlist=nlist)
+    assert "There is no neighbour list" in pot.message
+
+
+def test_arguments_that_are_null() -> None:
+    lib = library()
+    charged = Pot(GOLDEN / "dpa3_charge_spin.dp")
+    lib.DP_DeepPotSetChargeSpin(charged.object, None, 2)
+    assert "no numbers of charge and spin" in charged.message
+    charged.close()
+
+    empty = lib.DP_NewNlist(2, None, None, None)
+    coord, types = np.array([[0.0, 0, 0], [1, 0, 0]]), np.zeros(2, np.int32)
+    pot = lib.DP_NewDeepSpin(str(GOLDEN / "spin_se_e2_a.dp").encode())
+    given = [address(x) for x in (coord, np.ones((2, 3)), types, None)]
+    lib.DP_DeepSpinComputeNList2(pot, 1, 2, *given, 0, empty, 0, None, None, *[None] * 6)
+    assert "no arrays of rows and neighbours" in text(lib.DP_DeepSpinCheckOK(pot))
+    lib.DP_DeepSpinComputeNList2(pot, 1, 2, *given, 0, None, 0, None, None, *[None] * 6)
+    assert "There is no neighbour list" in text(lib.DP_DeepSpinCheckOK(pot))
+    lib.DP_DeleteNlist(empty)
+    lib.DP_DeleteDeepSpin(pot)
+
+    modifier = lib.DP_NewDipoleChargeModifier(str(GOLDEN / "dipole_sel.dp").encode())
+    nlist = neighbor_list(coord, None, types, 4.0)
+    for pairs, forces, expected in ((3, np.zeros((2, 3)), "no pairs of atoms"), (0, None, "no electric forces")):
+        lib.DP_DipoleChargeModifierComputeNList(
+            modifier,
+            2,
+            address(coord),
+            address(types),
+            None,
+            None,
+            pairs,
+            address(forces),
+            0,
+            nlist.pointer,
+            None,
+            None,
+        )
+        assert expected in text(lib.DP_DipoleChargeModifierCheckOK(modifier))
+    lib.DP_DeleteNlist(nlist.pointer)
+    lib.DP_DeleteDipoleChargeModifier(modifier)
+
+    passing = Pot(GOLDEN / "dpa2_small.dp")
+    sent = (ctypes.c_void_p * 1)(None)
+    nlist = neighbor_list(coord, None, types, 4.0)
+    _, rows, counts, first = nlist.kept
+    for numbers, expected in ((None, "swaps without their numbers"), (np.ones(1, np.int32), "Swap 0 of the neighbour")):
+        arrays = [address(numbers)] * 3 + [ctypes.addressof(sent), None, None, None]
+        nlist.pointer, nlist.nlocal = (
+            lib.DP_NewNlist_comm(2, address(rows), address(counts), ctypes.addressof(first), 1, *arrays, 1),
+            1,
+        )
+        passing(coord, types, None, nlist=nlist)
+        assert expected in passing.message
+        lib.DP_DeleteNlist(nlist.pointer)
+    passing.close()
 
 
 def test_warns_once_of_too_many_neighbors(open_pot: Callable[..., Pot], capfd: pytest.CaptureFixture[str]) -> None:
@@ -500,3 +578,23 @@ def test_files_as_text(tmp_path: Path) -> None:
     found = lib.DP_ReadFileToChar2(str(tmp_path / "none").encode(), ctypes.addressof(size))
     assert "does not exist" in ctypes.string_at(found, -size.value).decode()
     lib.DP_DeleteChar(found)
+
+
+def test_no_threads_but_this_one(without_threads: Callable[[str, str], None]) -> None:
+    without_threads(__file__, "test_stored_numbers and se_e2_a_oneside")
+
+
+def test_folders_are_what_their_checksums_name(tmp_path: Path, open_pot: Callable[..., Pot]) -> None:
+    folder = tmp_path / "model.savedmodeltf" / ""
+    folder.mkdir()
+    (folder / "model.dp").write_bytes(b"x")
+    (folder / "capabilities.json").write_text("{}")
+    known = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+    for sums, expected in (
+        ({"model.dp": known["model.dp"]}, "capabilities.json is not in checksums.json"),
+        (known | {"../other": "0"}, "names ../other, which is not inside"),
+        (known | {"/other": "0"}, "names /other, which is not inside"),
+        (known, "its record is unreadable"),
+    ):
+        (folder / "checksums.json").write_text(json.dumps(sums))
+        assert expected in open_pot(folder).message

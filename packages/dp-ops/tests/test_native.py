@@ -8,9 +8,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -20,6 +22,9 @@ from dp_core.frozen import capabilities, graph_inputs
 from dp_core.model_file import load_model
 from dp_core.neighbors import Batch, build_batch, frame_neighbors
 from dp_core.outputs import forces
+
+sys.path.insert(0, str(Path(__file__).parent))
+from capi import Pot
 
 HERE = Path(__file__).parent
 GOLDEN = HERE.parents[2] / "tests" / "golden"
@@ -202,3 +207,89 @@ def test_bad_files(calls: ctypes.CDLL, tmp_path: Path) -> None:
         Native(calls, tmp_path / "text.dp")
     with pytest.raises(RuntimeError, match=r"none\.dp"):
         Native(calls, tmp_path / "none.dp")
+
+
+def changed(target: Path, name: str, change: Callable[[Any, h5py.File], None]) -> Path:
+    """A stored model with another text, or other arrays."""
+    shutil.copy(GOLDEN / f"{name}.dp", target)
+    with h5py.File(target, "a") as file:
+        tree = json.loads(file.attrs["json"])
+        change(tree["model"], file)
+        del file.attrs["json"]
+        file.attrs.create("json", json.dumps(tree), dtype=h5py.string_dtype())
+    return target
+
+
+def weights_of_nothing(model: Any, file: h5py.File) -> None:
+    layer = model["fitting"]["nets"]["networks"][0]["layers"][0]
+    layer |= {"resnet": True, "@variables": {"w": "/none", "b": None, "idt": None}}
+    file.create_dataset("none", data=np.zeros((0, 0)))
+
+
+def no_slots(model: Any, file: h5py.File) -> None:
+    model["descriptor"] |= {"sel": [0, 0], "@variables": {"davg": "/none", "dstd": "/none"}}
+    file.create_dataset("none", data=np.zeros((2, 0, 4)))
+
+
+def narrow_network(model: Any, file: h5py.File) -> None:
+    layer = model["descriptor"]["embeddings"]["networks"][0]["layers"][-1]
+    weights = file[layer["@variables"]["w"]][()]
+    layer |= {"resnet": False, "@variables": {"w": "/narrow", "b": None, "idt": None}}
+    file.create_dataset("narrow", data=weights[:, :1])
+
+
+def wide_axis(model: Any, file: h5py.File) -> None:
+    model["descriptor"]["axis_neuron"] = 1000
+
+
+def still_table(model: Any, file: h5py.File) -> None:
+    place = model["descriptor"]["compress"]["@variables"]["compress_info"][0]
+    file[place][3] = 0.0
+
+
+def endless_table(model: Any, file: h5py.File) -> None:
+    place = model["descriptor"]["compress"]["@variables"]["compress_info"][0]
+    file[place][:5] = [-1e300, 1e300, 1e301, 1e-300, 1e-300]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "expected"),
+    [
+        ("se_e2_a_oneside", weights_of_nothing, "without weights"),
+        ("se_e2_a_oneside", no_slots, "no neighbours"),
+        ("se_e2_a_oneside", narrow_network, "those before it have"),
+        ("se_e2_a_oneside", wide_axis, "axis_neuron is 1000"),
+        ("compress_sea", still_table, "steps of a table"),
+        ("compress_sea", endless_table, "steps of a table"),
+    ],
+)
+def test_sizes_that_do_not_fit(
+    calls: ctypes.CDLL, tmp_path: Path, name: str, change: Callable[[Any, h5py.File], None], expected: str
+) -> None:
+    with pytest.raises(RuntimeError, match=expected):
+        Native(calls, changed(tmp_path / "changed.dp", name, change))
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "value", "expected"),
+    [
+        ("pair_exclude_sea", "pair_exclude_types", [[40_000_000, 3]], "types 40000000 and 3"),
+        ("pair_exclude_sea", "pair_exclude_types", [[-5, 0]], "types -5 and 0"),
+        ("ener_default_fparam", "default_fparam", [1.0], "1 default values of 2 frame parameters"),
+    ],
+)
+def test_records_that_make_no_sense(tmp_path: Path, name: str, part: str, value: Any, expected: str) -> None:
+    def change(model: Any, file: h5py.File) -> None:
+        (model if part in model else model["fitting"])[part] = value
+
+    pot = Pot(changed(tmp_path / "changed.dp", name, change))
+    assert f"changed.dp is damaged: it has {'an excluded pair of ' if 'types' in part else ''}{expected}" in pot.message
+    pot.close()
+
+
+def test_damaged_files_start_no_python(tmp_path: Path) -> None:
+    (tmp_path / "cut.dp").write_bytes((GOLDEN / "dpa2_small.dp").read_bytes()[:5000])
+    pot = Pot(tmp_path / "cut.dp")
+    assert "cut off" in pot.message
+    assert "python:" not in pot.message
+    pot.close()

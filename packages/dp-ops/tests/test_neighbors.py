@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +197,34 @@ def test_units_that_must_be_wrong(tmp_path: Path) -> None:
     pot(coord, np.zeros(50_000, np.int32), None)
     assert "Are the coordinates in nm?" in pot.message
     pot(np.array([[0.0, 0, 0], [1e300, 0, 0], [-1e300, 0, 0]]), np.zeros(3, np.int32), None)
+    assert "Atom 1 has the coordinate 1e+300 Å" in pot.message
+    pot(np.array([[1e300, 1e300, 0]]), np.zeros(1, np.int32), CELLS["skew"])
+    assert "a million cells away" in pot.message
+    pot(np.zeros((1, 3)), np.zeros(1, np.int32), np.diag([1e6, 1e6, 1e-9]))
+    assert "too thin for a cutoff of 3 Å" in pot.message
+    found = pot(np.zeros((1, 3)), np.zeros(1, np.int32), np.diag([1e7, 1e7, 2.0]))  # itself on both sides
+    assert pot.message == ""
+    assert found["energy"][0] == pytest.approx(2 * 2.0**2)
+    pot.close()
+
+
+@pytest.mark.parametrize("values", ["9999999 3", "-5 0"])
+def test_record_that_makes_no_sense(values: str, tmp_path: Path) -> None:
+    path = write_model(tmp_path / "model.pth", spec_of("excluded"))
+    path.write_text(path.read_text().replace(" 2 0 1 2 2 ", f" 2 0 1 {values} "))
+    pot = Pot(path)
+    assert f"an excluded pair of types {values.replace(' ', ' and ')}, and only 3 types" in pot.message
+    pot.close()
+
+
+@pytest.mark.parametrize("blocks", [0, 2])
+def test_fewer_blocks_than_types(blocks: int, tmp_path: Path) -> None:
+    path = write_model(tmp_path / "model.pth", spec_of("one block"))
+    words = path.read_text().split()
+    words[4] = str(blocks)
+    path.write_text(" ".join(words))
+    pot = Pot(path)
+    assert f"{blocks} blocks for 3 types" in pot.message
     pot.close()
 
 
@@ -205,3 +233,7 @@ def test_damaged_file_of_an_engine(tmp_path: Path) -> None:
     pot = Pot(tmp_path / "model.pth")
     assert "ends too early" in pot.message
     pot.close()
+
+
+def test_one_thread_does_the_work_of_those_that_cannot_be_had(without_threads: Callable[[str, str], None]) -> None:
+    without_threads(__file__, "test_neighbors_of_the_caller")
