@@ -1,12 +1,15 @@
-// The training kernels as operators of TensorFlow. Their gradients are defined where they are used, in Python.
+// The kernels of training and of tables as operators of TensorFlow. Their gradients are defined where they are used, in
+// Python.
 //
 // layers: for each layer n_in, n_out, past, linear, and 1 or 0 for whether it has b and idt; params: its w, b and idt in
 // turn. An input without numbers stands for one that is not there.
+#include <algorithm>
 #include <exception>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "tables.h"
 #include "tensorflow_c.h"
 #include "training/training.h"
 
@@ -52,10 +55,10 @@ void* create(TF_OpKernelConstruction* context) {
 
 void destroy(void* node) { delete static_cast<Node*>(node); }
 
-/// One call: its inputs, outputs and layers.
-class Call {
+/// One call: its inputs and outputs.
+class Arrays {
  public:
-  Call(TF_OpKernelContext* context, const Node& node, int first_param) : context_(context), node_(node) {
+  explicit Arrays(TF_OpKernelContext* context) : context_(context) {
     for (int k = 0; k < TF_NumInputs(context); ++k) {
       TF_Tensor* tensor = nullptr;
       auto status = new_status();
@@ -63,26 +66,8 @@ class Call {
       if (TF_GetCode(status.get()) != TF_OK) throw Refused("an input is missing");
       inputs_.emplace_back(tensor);
     }
-    if (node.layers.size() % 6 || node.layers.empty()) throw Refused("layers needs six numbers for each layer");
-    size_t next = first_param;
-    const auto param = [&](bool present, int64_t size) -> const void* {
-      if (!present) return nullptr;
-      if (next >= inputs_.size() || TF_TensorElementCount(inputs_[next].get()) != size)
-        throw Refused("the weights do not fit the layers");
-      return TF_TensorData(inputs_[next++].get());
-    };
-    for (size_t k = 0; k < node.layers.size(); k += 6) {
-      const int64_t* of = node.layers.data() + k;
-      dp_layer layer{of[0], of[1], of[2], of[3], nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
-      layer.w = param(true, of[0] * of[1]);
-      layer.b = param(of[4], of[1]);
-      layer.idt = param(of[5], of[1]);
-      layers_.push_back(layer);
-    }
   }
 
-  std::vector<dp_layer>& layers() { return layers_; }
-  bool keeps() const { return node_.keep != 0; }
   int64_t elements(int k) const { return TF_TensorElementCount(inputs_[k].get()); }
   /// The numbers of an input; null if it is not there.
   const void* data(int k) const { return elements(k) ? TF_TensorData(inputs_[k].get()) : nullptr; }
@@ -108,8 +93,38 @@ class Call {
 
  private:
   TF_OpKernelContext* context_;
-  const Node& node_;
+
+ protected:
   std::vector<Tensor> inputs_, outputs_;
+};
+
+/// One call with layers.
+class Call : public Arrays {
+ public:
+  Call(TF_OpKernelContext* context, const Node& node, int first_param) : Arrays(context), node_(node) {
+    if (node.layers.size() % 6 || node.layers.empty()) throw Refused("layers needs six numbers for each layer");
+    size_t next = first_param;
+    const auto param = [&](bool present, int64_t size) -> const void* {
+      if (!present) return nullptr;
+      if (next >= inputs_.size() || TF_TensorElementCount(inputs_[next].get()) != size)
+        throw Refused("the weights do not fit the layers");
+      return TF_TensorData(inputs_[next++].get());
+    };
+    for (size_t k = 0; k < node.layers.size(); k += 6) {
+      const int64_t* of = node.layers.data() + k;
+      dp_layer layer{of[0], of[1], of[2], of[3], nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+      layer.w = param(true, of[0] * of[1]);
+      layer.b = param(of[4], of[1]);
+      layer.idt = param(of[5], of[1]);
+      layers_.push_back(layer);
+    }
+  }
+
+  std::vector<dp_layer>& layers() { return layers_; }
+  bool keeps() const { return node_.keep != 0; }
+
+ private:
+  const Node& node_;
   std::vector<dp_layer> layers_;
 };
 
@@ -219,12 +234,40 @@ void network_gradients(Call& call) {
   dp_network_gradients(&n.value, call.data(1), of_second(2), of_second(3), call.data(4), of_second(5), gx);
 }
 
-template <void (*function)(Call&), int first_param>
-void compute(void* node, TF_OpKernelContext* context) {
+/// A table sum: its inputs begin with r, the coefficients, starts and grid of the table, gates, index and weights.
+dp_table table_of(const Arrays& call) {
+  const Shape r = call.shape(0), table = call.shape(1);
+  if (r.size() != 3 || table.size() != 3 || table[1] != 6) throw Refused("r and the coefficients need three axes");
+  call.expect(2, table[0], "starts", false);
+  call.expect(3, 10, "grid", false);
+  call.expect(5, r[0] * r[1], "index", call.elements(4) == 0);
+  call.expect(6, r[0] * r[1], "weights");
+  if (call.data(4) && call.shape(4).back() != table[2]) throw Refused("the gates do not fit the table");
+  dp_table t{r[0], r[1], r[2], call.data(0), table[0], table[2], call.data(1), call.data(2), {}, call.data(4),
+             static_cast<const int64_t*>(call.data(5)), call.data(6), call.float64()};
+  std::copy_n(static_cast<const double*>(call.data(3)), 10, t.grid);
+  return t;
+}
+
+void table_sum(Arrays& call) {
+  const dp_table t = table_of(call);
+  dp_table_sum(&t, call.output(0, {t.rows, t.components, t.width}));
+}
+
+void table_slope(Arrays& call) {
+  const dp_table t = table_of(call);
+  call.expect(7, t.rows * t.components * t.width, "ga", false);
+  void* gr = call.output(0, call.shape(0));
+  void* gweights = call.output(1, call.shape(6));
+  dp_table_slope(&t, call.data(7), gr, t.weights ? gweights : nullptr);
+}
+
+/// function(), whose exceptions become errors of TensorFlow.
+template <class F>
+void guarded(TF_OpKernelContext* context, const F& function) {
   std::string message;
   try {
-    Call call(context, *static_cast<Node*>(node), first_param);
-    function(call);
+    function();
     return;
   } catch (const Refused& refused) {
     message = refused.message;
@@ -236,24 +279,54 @@ void compute(void* node, TF_OpKernelContext* context) {
   TF_OpKernelContext_Failure(context, status.get());
 }
 
+template <void (*function)(Call&), int first_param>
+void compute(void* node, TF_OpKernelContext* context) {
+  guarded(context, [&] {
+    Call call(context, *static_cast<Node*>(node), first_param);
+    function(call);
+  });
+}
+
+template <void (*function)(Arrays&)>
+void compute_table(void*, TF_OpKernelContext* context) {
+  guarded(context, [&] {
+    Arrays call(context);
+    function(call);
+  });
+}
+
 using Compute = void (*)(void*, TF_OpKernelContext*);
 
-void add(const char* name, const std::vector<const char*>& inputs, const std::vector<const char*>& outputs,
-         Compute function) {
+/// Definition and kernels of an operator; those with layers have their weights as the last inputs.
+void add(const char* name, const std::vector<const char*>& attributes, const std::vector<const char*>& inputs,
+         const std::vector<const char*>& outputs, void* (*create_node)(TF_OpKernelConstruction*), Compute function,
+         void (*destroy_node)(void*)) {
   auto status = new_status();
   TF_OpDefinitionBuilder* definition = TF_NewOpDefinitionBuilder(name);
-  for (const char* attribute : {"T: {float, double}", "N: int >= 1", "layers: list(int)", "keep: int = 0"})
-    TF_OpDefinitionBuilderAddAttr(definition, attribute);
+  for (const char* attribute : attributes) TF_OpDefinitionBuilderAddAttr(definition, attribute);
   for (const char* input : inputs) TF_OpDefinitionBuilderAddInput(definition, input);
-  TF_OpDefinitionBuilderAddInput(definition, "params: N * T");
   for (const char* output : outputs) TF_OpDefinitionBuilderAddOutput(definition, output);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(definition, &TF_ShapeInferenceContextSetUnknownShape);
   TF_RegisterOpDefinition(definition, status.get());
   for (TF_DataType type : {TF_FLOAT, TF_DOUBLE}) {
-    TF_KernelBuilder* kernel = TF_NewKernelBuilder(name, "CPU", &create, function, &destroy);
+    TF_KernelBuilder* kernel = TF_NewKernelBuilder(name, "CPU", create_node, function, destroy_node);
     TF_KernelBuilder_TypeConstraint(kernel, "T", type, status.get());
     TF_RegisterKernelBuilder(name, kernel, status.get());
   }
+}
+
+void add(const char* name, std::vector<const char*> inputs, const std::vector<const char*>& outputs, Compute function) {
+  inputs.push_back("params: N * T");
+  add(name, {"T: {float, double}", "N: int >= 1", "layers: list(int)", "keep: int = 0"}, inputs, outputs, &create,
+      function, &destroy);
+}
+
+void add_table(const char* name, const std::vector<const char*>& more, const std::vector<const char*>& outputs,
+               Compute function) {
+  std::vector<const char*> inputs = {"r: T", "coefficients: T", "starts: T", "grid: double",
+                                     "gates: T", "index: int64", "weights: T"};
+  inputs.insert(inputs.end(), more.begin(), more.end());
+  add(name, {"T: {float, double}"}, inputs, outputs, nullptr, function, nullptr);
 }
 
 struct Registration {
@@ -269,6 +342,8 @@ struct Registration {
     add("DpNetworkTangent", {"x: T", "v: T", "kept: T"}, {"of_gy: T", "tangents: T"}, &compute<&network_tangent, 3>);
     add("DpNetworkGradients", {"x: T", "gu: T", "gy: T", "v: T", "kept: T", "tangents: T"},
         {"gx: T", "grads: N * T"}, &compute<&network_gradients, 6>);
+    add_table("DpTableSum", {}, {"a: T"}, &compute_table<&table_sum>);
+    add_table("DpTableSlope", {"ga: T"}, {"gr: T", "gweights: T"}, &compute_table<&table_slope>);
   }
 } registration;
 

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "tables.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -19,22 +21,13 @@ int dp_kernels_threads(void);
  *
  * dp_environment: the normalised rows R (n, slots, 4) of the environment matrix from vectors (n, slots, 3), with the
  * statistics (types, 4) of the type of each row; 0 in empty slots; jacobian (n, slots, 4, 3) is dR/dd, or NULL.
- * dp_table_sum: sums R x F(R_0) over the slots, (n, 4, width), where F is a table (count, width, 6) of quintic
- * polynomials with `info` lower, upper and highest number, fine and coarse step; and its derivative by R. */
+ * Sums of tabulated embeddings are in tables.h. */
 void dp_environment_f64(int64_t n, int64_t slots, double rcut, double rcut_smth, double protection, const double* davg,
                         const double* dstd, const double* vectors, const int64_t* types, const int64_t* neighbor_types,
                         double* rows, double* jacobian);
-void dp_table_sum_f64(int64_t n, int64_t slots, const double* rows, const double* table, int64_t count, int64_t width,
-                      const double* info, double* out);
-void dp_table_sum_gradient_f64(int64_t n, int64_t slots, const double* rows, const double* table, int64_t count,
-                               int64_t width, const double* info, const double* by_out, double* by_rows);
 void dp_environment_f32(int64_t n, int64_t slots, float rcut, float rcut_smth, float protection, const float* davg,
                         const float* dstd, const float* vectors, const int64_t* types, const int64_t* neighbor_types,
                         float* rows, float* jacobian);
-void dp_table_sum_f32(int64_t n, int64_t slots, const float* rows, const float* table, int64_t count, int64_t width,
-                      const float* info, float* out);
-void dp_table_sum_gradient_f32(int64_t n, int64_t slots, const float* rows, const float* table, int64_t count,
-                               int64_t width, const float* info, const float* by_out, float* by_rows);
 
 /* ---- Potentials: the energy of every row of a table of neighbours (docs/frozen.md), and its gradient. ---- */
 

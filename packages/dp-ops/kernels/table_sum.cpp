@@ -10,6 +10,6 @@
 using namespace DP_NAMESPACE;
 
 extern "C" {
-DP_TABLE_FUNCTIONS(double, f64)
-DP_TABLE_FUNCTIONS(float, f32)
+DP_ENVIRONMENT_FUNCTION(double, f64)
+DP_ENVIRONMENT_FUNCTION(float, f32)
 }

@@ -1,5 +1,6 @@
 """The kernels of dp-ops as TensorFlow uses them, against automatic differentiation."""
 
+from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
@@ -8,10 +9,12 @@ import tensorflow as tf
 
 import dp_tf.primitives  # noqa: F401
 from dp_core import frozen
-from dp_core.arrays import network
+from dp_core.arrays import network, table_sum
+from dp_core.compression import compress
 from dp_core.module import leaves, tree_map
-from dp_core.nn import FittingNet
-from dp_tf import kernels
+from dp_core.nn import EmbeddingNet, FittingNet
+from dp_core.nn.table import Grid, Table
+from dp_tf import kernels, primitives
 from dp_tf.autodiff import gradient, of_weights
 from dp_tf.freeze import _graph
 from dp_tf.graphs import to_tensor
@@ -59,6 +62,68 @@ def test_network(net, forces, eager, monkeypatch):
         np.testing.assert_allclose(a, b, rtol=0, atol=rtol * max(1.0, np.abs(b).max()))
 
 
+def summed(table, matrix, types, index, switch):
+    """The sum and its gradients by the matrix and the switch, but for empty slots."""
+    size = tf.size(matrix)
+
+    def energy(x):
+        by = None if switch is None else tf.reshape(x[size:], tf.shape(switch))
+        y = table_sum(tf.reshape(x[:size], tf.shape(matrix)), table, types, index, by)
+        return tf.reduce_sum(tf.sin(y)), y
+
+    parts = [matrix] if switch is None else [matrix, switch]
+    y, slope = gradient(energy, tf.concat([tf.reshape(x, (-1,)) for x in parts], 0))
+    used = np.any(matrix != 0, axis=2)
+    of_matrix, of_switch = np.split(slope, [size])
+    return y, np.reshape(of_matrix, matrix.shape) * used[..., None], of_switch * used.ravel()[: len(of_switch)]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("gated", [None, "types", "switch"])
+@pytest.mark.parametrize("components", [1, 4])
+@pytest.mark.parametrize("angular", [False, True])
+def test_table_sum(angular, components, gated, dtype, monkeypatch):
+    random = np.random.default_rng(3)
+    grid = Grid(-1.0, 1.0, 3.0, 0.02, 0.2, -1.0, angular)
+    table = tree_map(tf.constant, Table.of_network(EmbeddingNet.init(1, [5, 10], seed=1), grid, dtype))
+    matrix = random.normal(0, 2, (7, 11, components)).astype(dtype)
+    matrix[random.random((7, 11)) < 0.3] = 0
+    types = random.normal(size=(4, 10)).astype(dtype) if gated else None
+    index = random.integers(0, 4, (7, 11)) if gated else None
+    switch = random.random((7, 11, 1)).astype(dtype) if gated == "switch" else None
+    given = [None if x is None else tf.constant(x) for x in (matrix, types, index, switch)]
+    assert primitives.table_sum(given[0], table, *given[1:]) is not None
+    found = summed(table, *given)
+    monkeypatch.setenv("DP_OPS", "0")
+    assert primitives.table_sum(given[0], table, *given[1:]) is None
+    rtol = 1e-12 if dtype == "float64" else 1e-4
+    for a, b in zip(found, summed(table, *given), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=rtol * max(1.0, np.abs(b).max(initial=0)))
+
+
+def test_further_derivatives_of_tables_are_left_to_array_code():
+    table = Table.of_network(EmbeddingNet.init(1, [5, 10], seed=1), Grid(-1.0, 1.0, 3.0, 0.02, 0.2, -1.0), "float64")
+    table, x = tree_map(tf.constant, table), tf.constant(np.random.default_rng(3).normal(size=(3, 5, 4)))
+    seen = []
+
+    def energy(x):
+        seen.append(primitives.table_sum(x, table, None, None, None))
+        return tf.reduce_sum(table_sum(x, table) ** 2), None
+
+    _, second = gradient(lambda x: (tf.reduce_sum(gradient(energy, x)[1] ** 2), None), x)
+    assert seen == [None]
+    assert np.isfinite(second).all()
+
+
+def test_wrong_tables_are_refused():
+    from dp_ops import tensorflow as native
+
+    table = Table.of_network(EmbeddingNet.init(1, [5, 10], seed=1), Grid(-1.0, 1.0, 3.0, 0.02, 0.2, -1.0), "float64")
+    x, gates, index = tf.zeros((2, 3, 4), tf.float64), tf.zeros((2, 9), tf.float64), tf.zeros((2, 3), tf.int64)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="gates do not fit"):
+        native.table_sum(tree_map(tf.constant, table), x, gates, index, None)
+
+
 def test_wrong_weights_are_refused(net):
     from dp_ops import tensorflow as native
 
@@ -67,7 +132,8 @@ def test_wrong_weights_are_refused(net):
         native.network(net.layers, x, pulls=lambda: False)
 
 
-def test_frozen_graphs_have_none(stored):
-    model = stored("se_e2_a_oneside")
+@pytest.mark.parametrize("changed", [lambda model: model, partial(compress, min_nbor_dist=1.0)])
+def test_frozen_graphs_have_none(stored, changed):
+    model = changed(stored("se_e2_a_oneside"))
     graph = _graph(tree_map(to_tensor, model), frozen.capabilities(model))
     assert not [node.op for node in graph.node if node.op.startswith("Dp")]

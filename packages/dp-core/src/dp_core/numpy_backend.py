@@ -19,6 +19,7 @@ from dp_core.backend import Evaluator, LossFunction, Optimizer, TrainState
 from dp_core.errors import BackendError
 from dp_core.module import Array, tree_map
 from dp_core.neighbors import no_rounding
+from dp_core.numpy_kernels import embedding_sum, one_more_gradient, table_sum
 from dp_core.outputs import evaluate_atoms
 
 
@@ -71,18 +72,20 @@ def _agnp_namespace() -> types.ModuleType:
 
 _AUTOGRAD = _agnp_namespace()
 arrays.register_namespace(isbox, _AUTOGRAD)
-arrays.provide(compat_numpy.__name__, segment_sum=_numpy_segment_sum)
+arrays.provide(compat_numpy.__name__, segment_sum=_numpy_segment_sum, embedding_sum=embedding_sum, table_sum=table_sum)
 arrays.provide(
     _AUTOGRAD.__name__,
     segment_sum=_segment_sum,
     constant=lambda values, like: np.asarray(values, dtype=like.dtype),
     positions=lambda count, like: np.arange(count),
+    embedding_sum=embedding_sum,
+    table_sum=table_sum,
 )
 
 
 def gradient(function: Callable[[Any], tuple[Any, Any]], x: Any) -> tuple[Any, Any]:
     """``(extra, d scalar / d x)`` of ``x -> (scalar, extra)``; nests, so that a loss may contain forces."""
-    with trace_stack.new_trace() as trace:
+    with one_more_gradient(), trace_stack.new_trace() as trace:
         start = VJPNode.new_root()
         box = new_box(x, trace, start)
         value, extra = function(box)

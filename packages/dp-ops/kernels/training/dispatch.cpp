@@ -1,18 +1,21 @@
-// The functions of training.h by the widest instruction set that this processor has.
+// The functions of training.h and tables.h by the widest instruction set that this processor has.
 #include "training/table.h"
 
 #ifdef DP_X86
 namespace dp_v2 {
 extern const dp::EmbeddingTable kEmbedding;
 extern const dp::NetworkTable kNetwork;
+extern const dp::TableTable kTable;
 }
 namespace dp_v3 {
 extern const dp::EmbeddingTable kEmbedding;
 extern const dp::NetworkTable kNetwork;
+extern const dp::TableTable kTable;
 }
 namespace dp_v4 {
 extern const dp::EmbeddingTable kEmbedding;
 extern const dp::NetworkTable kNetwork;
+extern const dp::TableTable kTable;
 }
 #endif
 
@@ -21,16 +24,17 @@ namespace {
 struct Tables {
   const dp::EmbeddingTable& embedding;
   const dp::NetworkTable& network;
+  const dp::TableTable& table;
 };
 
 Tables best() {
 #ifdef DP_X86
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("x86-64-v4")) return {dp_v4::kEmbedding, dp_v4::kNetwork};
-  if (__builtin_cpu_supports("x86-64-v3")) return {dp_v3::kEmbedding, dp_v3::kNetwork};
-  return {dp_v2::kEmbedding, dp_v2::kNetwork};
+  if (__builtin_cpu_supports("x86-64-v4")) return {dp_v4::kEmbedding, dp_v4::kNetwork, dp_v4::kTable};
+  if (__builtin_cpu_supports("x86-64-v3")) return {dp_v3::kEmbedding, dp_v3::kNetwork, dp_v3::kTable};
+  return {dp_v2::kEmbedding, dp_v2::kNetwork, dp_v2::kTable};
 #else
-  return {dp_base::kEmbedding, dp_base::kNetwork};
+  return {dp_base::kEmbedding, dp_base::kNetwork, dp_base::kTable};
 #endif
 }
 
@@ -79,4 +83,10 @@ void dp_network_tangent(const dp_network* n, const void* v, const void* kept, vo
 void dp_network_gradients(const dp_network* n, const void* gu, const void* gy, const void* v, const void* kept,
                           const void* tangents, void* gx) {
   networks().gradients(n, gu, gy, v, kept, tangents, gx);
+}
+
+void dp_table_sum(const dp_table* t, void* a) { tables().table.sum(t, a); }
+
+void dp_table_slope(const dp_table* t, const void* ga, void* gr, void* gweights) {
+  tables().table.slope(t, ga, gr, gweights);
 }

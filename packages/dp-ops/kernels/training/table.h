@@ -1,6 +1,7 @@
-// The functions of training.h as one instruction set has them.
+// The functions of training.h and tables.h as one instruction set has them.
 #pragma once
 
+#include "tables.h"
 #include "training/training.h"
 
 namespace dp {
@@ -21,9 +22,15 @@ struct NetworkTable {
   decltype(&dp_network_gradients) gradients;
 };
 
+struct TableTable {
+  decltype(&dp_table_sum) sum;
+  decltype(&dp_table_slope) slope;
+};
+
 }  // namespace dp
 
 namespace DP_NAMESPACE {
 extern const dp::EmbeddingTable kEmbedding;
 extern const dp::NetworkTable kNetwork;
+extern const dp::TableTable kTable;
 }

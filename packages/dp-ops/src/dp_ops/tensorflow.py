@@ -1,5 +1,6 @@
-"""The training kernels as functions of TensorFlow tensors, with their derivatives. Nothing else imports TensorFlow.
+"""The kernels of training and of tables as functions of TensorFlow tensors, with their derivatives.
 
+Nothing else imports TensorFlow.
 A layer has ``w``, ``b``, ``idt``, ``past`` and ``activation_function``, as those of dp-core have.
 """
 
@@ -13,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from dp_ops import library
+from dp_ops.training import grid_numbers
 
 Tensor = Any
 
@@ -142,3 +144,28 @@ def network(layers: Sequence[Any], given: Tensor, *, pulls: Callable[[], bool]) 
 
     y, kept, token = evaluated(given, *weights)
     return y
+
+
+def table_sum(table: Any, matrix: Tensor, types: Tensor | None, index: Tensor | None, switch: Tensor | None) -> Tensor:
+    """Σ_k R_k ⊗ G_k, (n, K, d) -> (n, d, width), with G_k = table(R_k0)·(1 + w_k t_k): differentiable once by R and by
+    the switch w, (n, K, 1). t_k: the row index_k of types.
+    """
+    operators = _operators()
+    constants = {
+        "coefficients": table.coefficients,
+        "starts": table.starts,
+        "grid": tf.constant(grid_numbers(table.grid), tf.float64),
+        "gates": tf.zeros((0, table.width), matrix.dtype) if types is None else types,
+        "index": tf.zeros((0,), tf.int64) if index is None else tf.cast(index, tf.int64),
+    }
+
+    @tf.custom_gradient
+    def evaluated(r: Tensor, weights: Tensor) -> Any:
+        def of_sum(ga: Tensor) -> tuple[Tensor, Tensor]:
+            gr, gweights = operators.dp_table_slope(r=r, weights=weights, ga=ga, **constants)
+            return tf.ensure_shape(gr, r.shape), tf.ensure_shape(gweights, weights.shape)
+
+        a = operators.dp_table_sum(r=r, weights=weights, **constants)
+        return tf.ensure_shape(a, (r.shape[0], r.shape[2], table.width)), of_sum
+
+    return evaluated(matrix, tf.zeros((0,), matrix.dtype) if switch is None else switch)

@@ -1,6 +1,8 @@
-"""The training kernels by ctypes, on the memory of any library: they are given addresses of contiguous numbers.
+"""The kernels of training and of tables by ctypes, on the memory of any library: they are given addresses of contiguous
+numbers.
 
-An address of 0 stands for an array that is not there. See ``kernels/training/training.h`` for what they compute.
+An address of 0 stands for an array that is not there. See ``kernels/training/training.h`` and ``kernels/tables.h`` for
+what they compute.
 """
 
 from __future__ import annotations
@@ -42,12 +44,27 @@ class _Network(ctypes.Structure):
     )
 
 
+class _Table(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("rows", "slots", "components")),
+        ("r", ctypes.c_void_p),
+        ("count", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("coefficients", ctypes.c_void_p),
+        ("starts", ctypes.c_void_p),
+        ("grid", ctypes.c_double * 10),
+        *((name, ctypes.c_void_p) for name in ("gates", "index", "weights")),
+        ("float64", ctypes.c_int64),
+    )
+
+
 @cache
 def _functions() -> Any:
     loaded = ctypes.CDLL(str(library("dp_kernels")))
     addresses = {
         "embedding_sum": 2, "embedding_slope": 3, "embedding_transposed_slope": 3, "embedding_gradients": 4,
         "network_value": 2, "network_slope": 3, "network_tangent": 4, "network_gradients": 6,
+        "table_sum": 1, "table_slope": 3,
     }  # fmt: skip
     for name, count in addresses.items():
         function = getattr(loaded, f"dp_{name}")
@@ -94,3 +111,24 @@ class Network(_Problem):
     def __init__(self, rows: int, x: int, layers: Sequence[Layer], *, float64: bool):
         array = (Layer * len(layers))(*layers)
         super().__init__(_Network(rows, x, len(layers), array, int(float64)), array)
+
+
+class Table(_Problem):
+    """A sum of tabulated numbers of R, (rows, slots, components): ``sum``, ``slope``.
+
+    table: addresses of its coefficients (count, 6, width) and starts. grid: see ``grid_numbers``. gate: addresses of
+    the gates (…, width), of the index and of the weights, (rows, slots).
+    """
+
+    kind = "table"
+
+    def __init__(self, shape: Sequence[int], r: int, count: int, width: int, table: Sequence[int],
+                 grid: Sequence[float], gate: Sequence[int], *, float64: bool):  # fmt: skip
+        numbers = (ctypes.c_double * 10)(*grid)
+        super().__init__(_Table(*shape, r, count, width, *table, numbers, *gate, int(float64)), None)
+
+
+def grid_numbers(grid: Any) -> list[float]:
+    """What the kernels are told of a grid, ``dp_core.nn.table.Grid``."""
+    segments = [*grid.segments, *[(0.0, 1.0, 0)] * 3][:3]
+    return [float(x) for segment in segments for x in segment] + [float(grid.end)]

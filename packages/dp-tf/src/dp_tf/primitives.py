@@ -10,7 +10,7 @@ import tensorflow as tf
 from dp_core import arrays
 from dp_core.nn import Layer
 from dp_tf import kernels, namespace
-from dp_tf.autodiff import depth, pulls
+from dp_tf.autodiff import depth, pulls, trains
 from dp_tf.embedding import embedding_sum
 
 Tensor = Any
@@ -46,6 +46,17 @@ def network(x: Tensor, layers: Sequence[Layer]) -> Tensor | None:
     return native.network(layers, x, pulls=pulls) if native.serves(layers) else None
 
 
+def table_sum(
+    matrix: Tensor, table: Any, types: Tensor | None, index: Tensor | None, switch: Tensor | None
+) -> Tensor | None:
+    """A sum of tabulated numbers by the kernels, where nothing but forces is asked for; None otherwise."""
+    if depth() > 1 or trains() or not kernels.available():
+        return None
+    from dp_ops import tensorflow as native
+
+    return native.table_sum(table, matrix, types, index, switch)
+
+
 arrays.register_namespace(is_tensor, namespace)
 arrays.provide(
     namespace.__name__,
@@ -57,4 +68,5 @@ arrays.provide(
     constant=constant,
     embedding_sum=embedding_sum,
     network=network,
+    table_sum=table_sum,
 )

@@ -27,19 +27,19 @@ def _linear(layer: Layer) -> bool:
     return layer.activation_function.lower() in ("none", "linear")
 
 
-def available(x: Tensor, layers: Sequence[Layer]) -> bool:
-    """Whether the kernels may compute a network of these layers for x. Nothing of them is in traced graphs."""
+def usable(x: Tensor, weights: Sequence[Tensor]) -> bool:
+    """Whether the kernels may work on x with these weights. Nothing of them is in traced graphs."""
     if type(x) is not Tensor or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
         return False
-    if (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-        or any(type(layer.w.data) is not Tensor for layer in layers)
-    ):
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or any(type(w.data) is not Tensor for w in weights):
         return False
-    same = all(layer.w.dtype == x.dtype for layer in layers)
+    return all(w.dtype == x.dtype for w in weights) and kernel_library("dp_kernels") is not None
+
+
+def available(x: Tensor, layers: Sequence[Layer]) -> bool:
+    """Whether the kernels may compute a network of these layers for x."""
     known = all(_linear(layer) or layer.activation_function.lower() == "tanh" for layer in layers)
-    return same and known and kernel_library("dp_kernels") is not None
+    return known and usable(x, [layer.w for layer in layers])
 
 
 #: Memory of finished calls, of which fresh pages would take as long as the work in them.

@@ -15,6 +15,7 @@ from dp_torch.activation import silu
 from dp_torch.autodiff import depth
 from dp_torch.embedding import embedding_sum
 from dp_torch.linear import linear
+from dp_torch.table import table_sum
 
 
 def segment_sum(x: Tensor, segments: Tensor, count: int) -> Tensor:
@@ -40,4 +41,5 @@ arrays.provide(
     detached=Tensor.detach,
     embedding_sum=embedding_sum,
     network=network,
+    table_sum=table_sum,
 )

@@ -60,14 +60,14 @@ def _count(length: float, width: float) -> int:
 class Table:
     """A tabulated network: (…, 1) -> (…, width)."""
 
-    coefficients: Array = buffer()  # (rows + 2, width, 6), of 1, δ, … δ⁵; the last two for what is below and beyond
+    coefficients: Array = buffer()  # (rows + 2, 6, width), of 1, δ, … δ⁵; the last two for what is below and beyond
     starts: Array = buffer()  # (rows + 2,), δ is counted from here
     grid: Grid = None  # type: ignore[assignment]
 
     @property
     def width(self) -> int:
         """Numbers that the table gives."""
-        return int(self.coefficients.shape[1])
+        return int(self.coefficients.shape[2])
 
     @property
     def nbytes(self) -> int:
@@ -77,10 +77,10 @@ class Table:
     def __call__(self, x: Array) -> Array:
         """The network's values, interpolated."""
         powers, coefficients = self.polynomials(x)
-        return (coefficients @ powers[..., None])[..., 0]
+        return (powers[..., None, :] @ coefficients)[..., 0, :]
 
     def polynomials(self, x: Array) -> tuple[Array, Array]:
-        """Powers of δ, and coefficients: (…, 1) -> (…, 6), (…, width, 6)."""
+        """Powers of δ, and coefficients: (…, 1) -> (…, 6), (…, 6, width)."""
         xp = namespace(x, self.starts)
         row = self.rows(x)[..., 0]
         d = x - arrays.take(self.starts, row)[..., None]
@@ -115,7 +115,8 @@ class Table:
         outside[0, :, :2] = coefficients[0, :, :2]
         outside[1, :, :2] = np.stack([coefficients[-1] @ length, coefficients[-1, :, 1:] @ slope], axis=-1)
         starts = np.concatenate([nodes[:-1], [nodes[0], grid.end]]).astype(dtype)
-        return cls(np.concatenate([coefficients, outside]), starts, grid)
+        ordered = np.ascontiguousarray(np.concatenate([coefficients, outside]).swapaxes(1, 2))
+        return cls(ordered, starts, grid)
 
     @classmethod
     def of_network(cls, net: Any, grid: Grid, dtype: str) -> Table:
@@ -137,7 +138,7 @@ class Table:
 
     def stored(self) -> tuple[np.ndarray, np.ndarray]:
         """What a document holds of the table: (rows, 6·width), with the orders together, and six numbers."""
-        rows = np.asarray(self.coefficients)[:-2]
+        rows = np.asarray(self.coefficients)[:-2].swapaxes(1, 2)
         return rows.reshape(len(rows), -1), np.array(astuple(self.grid)[:6], rows.dtype)
 
     @classmethod

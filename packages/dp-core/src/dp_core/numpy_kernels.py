@@ -1,0 +1,142 @@
+"""The kernels of dp-ops in NumPy: sums of embedded numbers over neighbours, for energies and forces.
+
+Each is a primitive of the ``autograd`` library that can be differentiated once. Where more derivatives are taken, and
+where weights are trained, the array code does the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+from autograd.extend import defvjp_argnums, primitive
+from autograd.tracer import isbox
+
+from dp_core.kernels import kernel_library
+from dp_core.module import Array, leaves
+
+_DEPTH: ContextVar[int] = ContextVar("depth", default=0)
+
+
+@contextmanager
+def one_more_gradient() -> Iterator[None]:
+    """Inside, one more gradient is being taken."""
+    token = _DEPTH.set(_DEPTH.get() + 1)
+    try:
+        yield
+    finally:
+        _DEPTH.reset(token)
+
+
+def _usable(matrix: Array, constants: Sequence[Any], floats: Sequence[Any]) -> bool:
+    if _DEPTH.get() > 1 or any(isbox(x) for x in constants) or matrix.ndim != 3:
+        return False
+    same = all(x.dtype == matrix.dtype for x in floats)
+    return same and matrix.dtype in (np.float32, np.float64) and kernel_library("dp_kernels") is not None
+
+
+def _kept(*given: np.ndarray | None) -> list[np.ndarray | None]:
+    """The arrays as kernels read them; they are to be held as long as their addresses are used."""
+    return [None if x is None else np.ascontiguousarray(x) for x in given]
+
+
+def _address(x: np.ndarray | None) -> int:
+    return 0 if x is None else int(x.ctypes.data)
+
+
+def _table_problem(matrix: np.ndarray, switch: Any, table: Any, types: Any, index: Any) -> tuple[Any, list[Any]]:
+    from dp_ops import training
+
+    rows = None if index is None else np.asarray(index, np.int64)
+    kept = _kept(matrix, table.coefficients, table.starts, types, rows, switch)
+    r, *places = map(_address, kept)
+    problem = training.Table(
+        matrix.shape, r, len(table.starts), table.width, places[:2], training.grid_numbers(table.grid), places[2:],
+        float64=matrix.dtype == np.float64,
+    )  # fmt: skip
+    return problem, kept
+
+
+def _run_table_sum(matrix: np.ndarray, switch: Any, table: Any, types: Any, index: Any) -> np.ndarray:
+    problem, kept = _table_problem(matrix, switch, table, types, index)
+    out = np.empty((matrix.shape[0], matrix.shape[2], table.width), matrix.dtype)
+    problem.run("sum", _address(out))
+    del kept
+    return out
+
+
+def _table_slope(argnums: Sequence[int], _: Any, args: Sequence[Any], __: Any) -> Callable[[Any], Any]:
+    def pull(by_out: np.ndarray) -> tuple[np.ndarray, ...]:
+        problem, kept = _table_problem(*args)
+        outs: list[Any] = [np.empty(kept[0].shape, kept[0].dtype), None]
+        if 1 in argnums:
+            outs[1] = np.empty(args[1].shape, args[1].dtype)
+        by_out = np.ascontiguousarray(by_out)
+        problem.run("slope", _address(by_out), *map(_address, outs))
+        return tuple(outs[k] for k in argnums)
+
+    return pull
+
+
+_table_sum = primitive(_run_table_sum)
+defvjp_argnums(_table_sum, _table_slope)
+
+
+def table_sum(matrix: Array, table: Any, types: Any, index: Any, switch: Any) -> Array | None:
+    """``arrays.table_sum`` where nothing but forces is asked for; None where more derivatives are."""
+    floats = [x for x in (table.coefficients, table.starts, types, switch) if x is not None]
+    if not _usable(matrix, [table.coefficients, table.starts, types, index], floats):
+        return None
+    return _table_sum(matrix, switch, table, types, index)
+
+
+def _embedding_problem(matrix: np.ndarray, net: Any) -> tuple[Any, list[Any]]:
+    from dp_ops import training
+
+    kept = [_kept(layer.w, layer.b, layer.idt) for layer in net.layers]
+    described = [
+        training.Layer(*layer.w.shape, layer.past, 0, *map(_address, places), 0, 0, 0)
+        for layer, places in zip(net.layers, kept, strict=True)
+    ]
+    r = np.ascontiguousarray(matrix)
+    return training.Embedding(r.shape, _address(r), described, float64=r.dtype == np.float64), [r, kept]
+
+
+def _run_embedding_sum(matrix: np.ndarray, net: Any, passed: list[np.ndarray] | None) -> np.ndarray:
+    """passed: gets what the network leaves for the derivative; None if there is none."""
+    problem, kept = _embedding_problem(matrix, net)
+    out = np.empty((matrix.shape[0], matrix.shape[2], net.layers[-1].w.shape[1]), matrix.dtype)
+    if passed is not None:
+        passed.append(np.empty(problem.kept(), matrix.dtype))
+    problem.run("sum", _address(out), _address(passed[-1]) if passed else 0)
+    del kept
+    return out
+
+
+def _embedding_slope(_: Any, __: Any, args: Sequence[Any], ___: Any) -> Callable[[Any], Any]:
+    def pull(by_out: np.ndarray) -> tuple[np.ndarray, ...]:
+        matrix, net, passed = args
+        problem, kept = _embedding_problem(matrix, net)
+        out, by_out = np.empty(matrix.shape, matrix.dtype), np.ascontiguousarray(by_out)
+        problem.run("slope", _address(by_out), _address(passed[0]), _address(out))
+        del kept
+        return (out,)
+
+    return pull
+
+
+_embedding_sum = primitive(_run_embedding_sum)
+defvjp_argnums(_embedding_sum, _embedding_slope)
+
+
+def embedding_sum(matrix: Array, net: Any) -> Array | None:
+    """``arrays.embedding_sum`` for networks that use tanh alone, where nothing but forces is asked for; else None."""
+    weights = list(leaves(net).values())
+    if any(layer.activation_function.lower() != "tanh" for layer in net.layers) or not _usable(
+        matrix, weights, weights
+    ):
+        return None
+    return _embedding_sum(matrix, net, [] if isbox(matrix) else None)
