@@ -94,7 +94,7 @@ int thread_count() {
   static const int count = [] {
     try {
       if (const int n = thread_setting("INTRA", true)) return std::min(n, 1024);
-    } catch (const std::exception&) {  // who calls the kernels has said so; they cannot
+    } catch (const std::exception&) {  // dp_potential_new says so, and the frameworks that train
     }
     return processor_count();
   }();

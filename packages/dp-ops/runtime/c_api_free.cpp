@@ -52,7 +52,12 @@ void DP_ConvertPbtxtToPb(const char* c_pbtxt, const char*) {
 
 void DP_PrintSummary(const char* c_pre) {
   const std::string prefix = c_pre ? c_pre : "";
-  const std::string threads = std::to_string(thread_count());
+  std::string threads;
+  try {
+    threads = std::to_string(thread_count());
+  } catch (...) {  // a setting that is no number
+    threads = current_message();
+  }
   const std::string rows[][2] = {{"installed to:", library_folder()},
                                  {"source:", "dp-ops " DP_OPS_VERSION},
                                  {"source branch:", "main"},
