@@ -112,7 +112,7 @@ class Call : public Arrays {
     };
     for (size_t k = 0; k < node.layers.size(); k += 6) {
       const int64_t* of = node.layers.data() + k;
-      dp_layer layer{of[0], of[1], of[2], of[3], nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+      dp_train_layer layer{of[0], of[1], of[2], of[3], nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
       layer.w = param(true, of[0] * of[1]);
       layer.b = param(of[4], of[1]);
       layer.idt = param(of[5], of[1]);
@@ -120,12 +120,12 @@ class Call : public Arrays {
     }
   }
 
-  std::vector<dp_layer>& layers() { return layers_; }
+  std::vector<dp_train_layer>& layers() { return layers_; }
   bool keeps() const { return node_.keep != 0; }
 
  private:
   const Node& node_;
-  std::vector<dp_layer> layers_;
+  std::vector<dp_train_layer> layers_;
 };
 
 int64_t product(const Shape& shape) {
@@ -136,7 +136,7 @@ int64_t product(const Shape& shape) {
 
 /// Gradients of the weights as outputs from number `next` on.
 void add_gradients(Call& call, int next) {
-  for (dp_layer& layer : call.layers()) {
+  for (dp_train_layer& layer : call.layers()) {
     layer.grad_w = call.output(next++, {layer.n_in, layer.n_out});
     if (layer.b) layer.grad_b = call.output(next++, {layer.n_out});
     if (layer.idt) layer.grad_idt = call.output(next++, {layer.n_out});
@@ -188,7 +188,7 @@ void embedding_gradients(Call& call) {
 /// The network of a call whose first input is x.
 struct Network {
   Shape x, y;
-  dp_network value;
+  dp_train_network value;
   int64_t kept;
 
   explicit Network(Call& call) : x(call.shape(0)) {

@@ -23,21 +23,6 @@ std::string environment(const char* name) {
   return value ? value : "";
 }
 
-int threads_asked_for(const char* kind, const std::vector<std::string>& others) {
-  std::vector<std::string> names;
-  for (const char* program : {"DP_", "TF_"}) names.push_back(std::string(program) + kind + "_OP_PARALLELISM_THREADS");
-  names.insert(names.end(), others.begin(), others.end());
-  for (const auto& name : names) {
-    const std::string value = environment(name.c_str());
-    if (value.empty()) continue;
-    if (value.size() > 4 || value.find_first_not_of("0123456789") != std::string::npos) {
-      throw Error(name + " is '" + value + "'; give a number of threads, 0 for the choice of the framework.");
-    }
-    return std::stoi(value);
-  }
-  return 0;
-}
-
 void set_default(const char* name, const char* value) { setenv(name, value, 0); }
 
 std::string own_folder() {
@@ -122,7 +107,9 @@ std::vector<Python> around() {
   const std::string name = packages.filename().string();
   if (name != "site-packages" && name != "dist-packages") return {};
   auto found = below(packages.parent_path().parent_path().parent_path());  // …/lib/python3.x/site-packages
-  const std::string version = packages.parent_path().filename().string().substr(6);
+  const std::string python = packages.parent_path().filename().string();
+  if (python.rfind("python", 0) != 0) return {};  // …/lib/python3/dist-packages has no version: none is the one
+  const std::string version = python.substr(6);
   found.erase(std::remove_if(found.begin(), found.end(), [&](const Python& p) { return p.version != version; }),
               found.end());
   return found;

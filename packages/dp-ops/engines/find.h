@@ -10,9 +10,6 @@ namespace dp {
 /// The value of an environment variable, or an empty string.
 std::string environment(const char* name);
 
-/// The value of the first of several variables that has one, as a number of threads; 0 if none has. Raises Error.
-int threads_asked_for(const char* kind, const std::vector<std::string>& others);
-
 /// Sets an environment variable that is not set.
 void set_default(const char* name, const char* value);
 

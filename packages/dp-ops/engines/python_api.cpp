@@ -68,8 +68,7 @@ PythonApi functions_of(void* library) {
                    resolve(library, "PyImport_ImportModule", api.ImportModule) &&
                    resolve(library, "PyObject_CallMethod", api.CallMethod) &&
                    resolve(library, "PyUnicode_AsUTF8", api.AsUtf8) &&
-                   resolve(library, "PyLong_AsLongLong", api.AsLongLong) &&
-                   resolve(library, "Py_DecRef", api.DecRef) && resolve(library, "PyErr_Occurred", api.ErrOccurred) &&
+                   resolve(library, "Py_DecRef", api.DecRef) &&
                    resolve(library, "PyErr_Fetch", api.ErrFetch) &&
                    resolve(library, "PyErr_NormalizeException", api.ErrNormalize) &&
                    resolve(library, "PyObject_Str", api.Str);

@@ -18,9 +18,7 @@ struct PythonApi {
   PyObject* (*ImportModule)(const char*);
   PyObject* (*CallMethod)(PyObject*, const char* name, const char* format, ...);
   const char* (*AsUtf8)(PyObject*);
-  long long (*AsLongLong)(PyObject*);
   void (*DecRef)(PyObject*);
-  PyObject* (*ErrOccurred)();
   void (*ErrFetch)(PyObject**, PyObject**, PyObject**);
   void (*ErrNormalize)(PyObject**, PyObject**, PyObject**);
   PyObject* (*Str)(PyObject*);

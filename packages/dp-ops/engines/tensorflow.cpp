@@ -10,6 +10,7 @@
 #include "engines/inputs.h"
 #include "engines/signature.h"
 #include "engines/tensorflow_api.h"
+#include "kernels/thread_setting.h"
 #include "runtime/model_file.h"
 
 namespace dp {
@@ -43,8 +44,8 @@ class Status {
 /// each does all of its part; −1 between operations means the thread that calls.
 std::string configuration(int device, bool message_passing) {
   std::string config;
-  const int intra = message_passing ? threads_asked_for("INTRA", {"OMP_NUM_THREADS"}) : 1;
-  const int inter = message_passing ? threads_asked_for("INTER", {"OMP_NUM_THREADS"}) : -1;
+  const int intra = message_passing ? thread_setting("INTRA", true) : 1;
+  const int inter = message_passing ? thread_setting("INTER", true) : -1;
   const auto number = [](char key, int64_t value) {
     std::string bytes(1, key);
     auto rest = static_cast<uint64_t>(value);

@@ -7,6 +7,7 @@
 #include "engines/find.h"
 #include "engines/inputs.h"
 #include "engines/torch_adapter.h"
+#include "kernels/thread_setting.h"
 #include "runtime/model_file.h"
 
 namespace dp {
@@ -103,8 +104,8 @@ class TorchEngine : public Engine {
   explicit TorchEngine(const Source& source)
       : frozen_(read_frozen(source)), adapter_(adapter()), threaded_(frozen_.record.message_passing) {
     // PyTorch itself obeys OMP_NUM_THREADS; where the runtime evaluates parts in threads, each has one
-    const int intra = threaded_ ? threads_asked_for("INTRA", {}) : 1;
-    const int inter = threads_asked_for("INTER", {});
+    const int intra = threaded_ ? thread_setting("INTRA", false) : 1;
+    const int inter = thread_setting("INTER", false);
     Received got{nullptr, ""};
     model_ = adapter_.open(source.path.c_str(), source.bytes, static_cast<int64_t>(source.size), source.device, intra,
                            inter, &got, &Received::take);

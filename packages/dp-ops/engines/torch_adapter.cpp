@@ -14,12 +14,33 @@
 #include <streambuf>
 #include <thread>
 
+// Of the OpenMP that PyTorch has; null if it has none.
+extern "C" __attribute__((weak)) void omp_set_num_threads(int count);
+
 namespace {
 
 using torch::Tensor;
 
+/// While it lives, operations of this thread have so many threads; 0 changes nothing. at::set_num_threads would change
+/// them for the whole process, of which this is a guest.
+class Threads {
+ public:
+  explicit Threads(int count) : before_(at::get_num_threads()), changed_(count && omp_set_num_threads) {
+    if (changed_) omp_set_num_threads(count);
+  }
+  ~Threads() {
+    if (changed_) omp_set_num_threads(before_);
+  }
+  Threads(const Threads&) = delete;
+
+ private:
+  const int before_;
+  const bool changed_;
+};
+
 struct Model {
   torch::Device device = torch::kCPU;
+  int threads = 0;  // 0: as many as PyTorch has
   virtual ~Model() = default;
   virtual std::vector<Tensor> run(std::vector<Tensor> inputs) = 0;
 };
@@ -86,8 +107,7 @@ int gpu_of(int number) {
   return count ? number % count : -1;
 }
 
-void set_threads(int intra, int inter) {
-  if (intra) at::set_num_threads(intra);
+void set_threads(int inter) {
   if (!inter) return;
   try {
     at::set_num_interop_threads(inter);
@@ -110,6 +130,11 @@ void fail(const std::exception& error, void* receiver, DpTorchReceive receive) {
   receive(receiver, -1, chosen.data(), static_cast<int64_t>(chosen.size()));
 }
 
+Model* with_threads(Model* model, int threads) {
+  model->threads = threads;
+  return model;
+}
+
 bool ends_with(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
@@ -117,11 +142,12 @@ bool ends_with(const std::string& text, const std::string& end) {
 void* open(const char* path, const char* bytes, int64_t size, int number, int intra, int inter, void* receiver,
            DpTorchReceive receive) {
   try {
-    set_threads(intra, inter);
+    set_threads(inter);
+    const Threads threads(intra);
     const int gpu = gpu_of(number);
-    if (ends_with(path, ".pt2")) return static_cast<Model*>(new Compiled(path, gpu));
+    if (ends_with(path, ".pt2")) return with_threads(new Compiled(path, gpu), intra);
     const auto device = gpu < 0 ? torch::Device(torch::kCPU) : torch::Device(torch::kCUDA, gpu);
-    return static_cast<Model*>(new Script(path, bytes, size, device));
+    return with_threads(new Script(path, bytes, size, device), intra);
   } catch (const std::exception& error) {
     fail(error, receiver, receive);
     return nullptr;
@@ -131,6 +157,7 @@ void* open(const char* path, const char* bytes, int64_t size, int number, int in
 int run(void* model, const DpTorchTensor* inputs, int count, void* receiver, DpTorchReceive receive) {
   try {
     auto& opened = *static_cast<Model*>(model);
+    const Threads threads(opened.threads);
     const c10::InferenceMode guard;
     std::vector<Tensor> tensors;
     for (int k = 0; k < count; ++k) {

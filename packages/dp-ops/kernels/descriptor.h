@@ -28,7 +28,8 @@ class Descriptor {
     Buffer<T> gated, by_gated, by_sum;
   };
 
-  explicit Descriptor(const dp_descriptor& from)
+  /// most_bytes: the memory that the polynomials of one function may have.
+  Descriptor(const dp_descriptor& from, double most_bytes)
       : kind_(from.kind),
         ntypes_(from.ntypes),
         width_(from.width),
@@ -49,7 +50,7 @@ class Descriptor {
     for (int64_t n : e.sel) slots_ += n;
     if (from.gate) gate_.assign(from.gate, from.gate + ntypes_ * (ntypes_ + 1) * width_);
     for (int64_t k = 0; k < ntypes_ * dim_type_; ++k) type_vectors_.push_back(T(from.type_vectors[k]));
-    make_functions(from);
+    make_functions(from, most_bytes);
     make_empty();
   }
 
@@ -138,7 +139,7 @@ class Descriptor {
   }
 
   /// The range of R_0 for atoms that are not closer than 0.6 Å.
-  void make_functions(const dp_descriptor& from) {
+  void make_functions(const dp_descriptor& from, double most_bytes) {
     SharedLayers shared;
     std::vector<double> low(size_t(from.functions), 1e300), high(size_t(from.functions), -1e300);
     for (int64_t i = 0; i < ntypes_; ++i)
@@ -157,7 +158,7 @@ class Descriptor {
       }
     for (int64_t f = 0; f < from.functions; ++f)
       functions_.push_back(
-          std::make_unique<Function<T>>(from.function[f], width_, low[size_t(f)], high[size_t(f)], shared));
+          std::make_unique<Function<T>>(from.function[f], width_, low[size_t(f)], high[size_t(f)], most_bytes, shared));
   }
 
   const Function<T>& function(int64_t center, int64_t type) const {

@@ -9,6 +9,7 @@
 #include "isa.h"
 #include "parallel.h"
 #include "table_of_kernels.h"
+#include "thread_setting.h"
 
 #ifdef DP_X86
 namespace dp_v2 {
@@ -41,11 +42,6 @@ const dp::Kernels& best() {
 #endif
 }
 
-const dp::Kernels& kernels() {
-  static const dp::Kernels& chosen = best();
-  return chosen;
-}
-
 /// The function, with its exceptions turned into a sentence.
 template <class Function>
 int guarded(char* message, int64_t size, const Function& function) {
@@ -62,21 +58,26 @@ int guarded(char* message, int64_t size, const Function& function) {
 
 }  // namespace
 
+const dp::Kernels& dp::kernels() {
+  static const dp::Kernels& chosen = best();
+  return chosen;
+}
+
 extern "C" {
 
 struct dp_potential {
   std::unique_ptr<dp::Potential> potential;
 };
 
-
-DP_EXPORT const char* dp_kernels_isa() { return kernels().isa; }
+DP_EXPORT const char* dp_kernels_isa() { return dp::kernels().isa; }
 
 DP_EXPORT int dp_kernels_threads() { return dp::thread_count(); }
 
 DP_EXPORT dp_potential* dp_potential_new(const dp_potential_settings* settings, char* message, int64_t size) {
   dp_potential* made = nullptr;
   guarded(message, size, [&] {
-    made = new dp_potential{std::unique_ptr<dp::Potential>(kernels().make_potential(*settings))};
+    dp::thread_setting("INTRA", true);  // throws if it is wrong; loops cannot say so
+    made = new dp_potential{std::unique_ptr<dp::Potential>(dp::kernels().make_potential(*settings))};
   });
   return made;
 }

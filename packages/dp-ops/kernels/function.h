@@ -168,9 +168,14 @@ class Function {
  public:
   int64_t width, stride;
 
-  /// low, high: the range of numbers that are common.
-  Function(const dp_function& from, int64_t width, double low, double high, SharedLayers& shared)
-      : width(width), stride(padded<T>(width)), exact_(from, width, shared), low_(low), high_(high) {
+  /// low, high: the range of numbers that are common. most_bytes: the memory that its polynomials may have.
+  Function(const dp_function& from, int64_t width, double low, double high, double most_bytes, SharedLayers& shared)
+      : width(width),
+        stride(padded<T>(width)),
+        exact_(from, width, shared),
+        low_(low),
+        high_(high),
+        most_bytes_(most_bytes) {
     if (!exact_.is_table()) return;
     // the pieces of a table end where intervals end
     low_ = exact_.lower() + std::max(0.0, std::floor((low - exact_.lower()) / exact_.fine())) * exact_.fine();
@@ -218,22 +223,22 @@ class Function {
   }
 
  private:
-  static constexpr int64_t kMostBytes = int64_t(64) << 20;
-
   void tabulate() const {
     static constexpr double kSteps[] = {0.2, 0.1, 0.05, 0.02, 0.01};
     if (!(high_ > low_)) return;
     for (double of : kSteps) {
       const double step = exact_.is_table() ? of * exact_.fine() / 0.01 : of;
       const double count = std::ceil((high_ - low_) / step - 1e-9);
-      if (count * static_cast<double>(packed_size<T>(kTerms, width) + width * kTerms) * sizeof(T) > kMostBytes) return;
+      if (count * static_cast<double>(packed_size<T>(kTerms, width) + width * kTerms) * sizeof(T) > most_bytes_) return;
       if (try_step(step, static_cast<int64_t>(count))) return;
     }
   }
 
   bool try_step(double step, int64_t count) const {
-    // between the nodes and at the ends, where the error of an interpolation is largest
-    static constexpr double kBetween[] = {-1.0, -0.55, 0.0, 0.55, 0.999999};
+    static constexpr int kChecks = 9;
+    // where the polynomial that is 0 at the nodes is largest: the extrema of T8, of which two are the ends
+    static constexpr double kBetween[kChecks] = {-1.0,    -0.92388, -0.70711, -0.38268, 0.0,
+                                                 0.38268, 0.70711,  0.92388,  0.999999};
     const double strict = sizeof(T) == 8 ? 1e-13 : 1e-8, strict_slope = sizeof(T) == 8 ? 2e-11 : 1e-6;
     double nodes[kTerms], inverse[kTerms][kTerms];
     interpolation(nodes, inverse);
@@ -245,11 +250,11 @@ class Function {
     double error = 0, error_slope = 0, largest = 0, largest_slope = 0;
     for (int64_t k = 0; k < count; ++k) {
       const double middle = low_ + (static_cast<double>(k) + 0.5) * step;
-      double x[kTerms], y[5];
+      double x[kTerms], y[kChecks];
       for (int i = 0; i < kTerms; ++i) x[i] = middle + 0.5 * step * nodes[i];
-      for (int i = 0; i < 5; ++i) y[i] = middle + 0.5 * step * kBetween[i];
+      for (int i = 0; i < kChecks; ++i) y[i] = middle + 0.5 * step * kBetween[i];
       exact_(kTerms, x, found);
-      exact_(5, y, checked);
+      exact_(kChecks, y, checked);
       for (int64_t m = 0; m < width; ++m) {
         double c[kTerms];
         for (int j = 0; j < kTerms; ++j) {
@@ -257,10 +262,10 @@ class Function {
           for (int i = 0; i < kTerms; ++i) c[j] += inverse[j][i] * found[i * exact_.stride + m];
           rows[static_cast<size_t>(j * width + m)] = c[j];
         }
-        for (int i = 0; i < 5; ++i) {
+        for (int i = 0; i < kChecks; ++i) {
           double value = 0, slope = 0;
           for (int j = kTerms; j-- > 0;) slope = slope * kBetween[i] + value, value = value * kBetween[i] + c[j];
-          const double expected = checked[i * exact_.stride + m], by = checked[(5 + i) * exact_.stride + m];
+          const double expected = checked[i * exact_.stride + m], by = checked[(kChecks + i) * exact_.stride + m];
           error = std::max(error, std::abs(value - expected)), largest = std::max(largest, std::abs(expected));
           error_slope = std::max(error_slope, std::abs(slope * 2 / step - by));
           largest_slope = std::max(largest_slope, std::abs(by));
@@ -294,7 +299,7 @@ class Function {
   }
 
   Exact exact_;
-  double low_, high_;
+  double low_, high_, most_bytes_;
   mutable std::once_flag once_;
   mutable Buffer<T> panels_, transposed_;
   mutable int64_t count_ = 0;

@@ -130,16 +130,6 @@ void gemm_packed(int64_t m, int64_t n, int64_t k, const T* a, int64_t ars, int64
   }
 }
 
-/// C (+)= A·B with B[p·brs + j·bcs], which is packed into memory of the thread first: for B that is used once.
-template <class T>
-void gemm(int64_t m, int64_t n, int64_t k, const T* a, int64_t ars, int64_t acs, const T* b, int64_t brs, int64_t bcs,
-          T* c, int64_t ldc, bool add = false) {
-  static thread_local Buffer<T> room;
-  room.resize(packed_size<T>(k, n));
-  pack(k, n, b, brs, bcs, room.data());
-  gemm_packed(m, n, k, a, ars, acs, room.data(), c, ldc, add);
-}
-
 /// A matrix that was packed, to be multiplied from the left many times.
 template <class T>
 struct Packed {

@@ -4,19 +4,15 @@
 
 #include <atomic>
 #include <condition_variable>
-#include <cstdlib>
 #include <exception>
 #include <mutex>
 #include <thread>
 #include <vector>
 
+#include "thread_setting.h"
+
 namespace dp {
 namespace {
-
-int positive_setting(const char* name) {
-  const char* text = std::getenv(name);
-  return text ? std::max(0, std::atoi(text)) : 0;
-}
 
 /// Threads that sleep until there is work, and end with the process.
 class Pool {
@@ -99,9 +95,11 @@ Pool& pool() {
 
 int thread_count() {
   static const int count = [] {
-    for (const char* name : {"DP_INTRA_OP_PARALLELISM_THREADS", "OMP_NUM_THREADS"})
-      if (int n = positive_setting(name)) return n;
-    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+    try {
+      if (const int n = thread_setting("INTRA", true)) return std::min(n, 1024);
+    } catch (const std::exception&) {  // dp_potential_new says so, and the frameworks that train
+    }
+    return processor_count();
   }();
   return count;
 }

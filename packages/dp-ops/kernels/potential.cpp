@@ -11,6 +11,8 @@
 namespace DP_NAMESPACE {
 namespace {
 
+constexpr double kMostBytes = 256.0 * (1 << 20);  // of the polynomials of all functions together
+constexpr double kMostOfOne = 64.0 * (1 << 20);
 constexpr int64_t kBlock = 64;  // rows of one block: many enough for products, few enough for the cache
 
 template <class T>
@@ -19,8 +21,12 @@ class PotentialOf final : public dp::Potential {
   explicit PotentialOf(const dp_potential_settings& s)
       : fparam_(s.numb_fparam), aparam_(s.numb_aparam), case_(s.case_embd, s.case_embd + s.dim_case) {
     std::vector<int64_t> order;
+    int64_t functions = 1;
+    for (int64_t d = 0; d < s.descriptors; ++d) functions += s.descriptor[d].functions;
+    // shares are equal, so that results do not depend on which function is needed first
+    const double most_bytes = std::min(kMostOfOne, kMostBytes / double(functions));
     for (int64_t d = 0; d < s.descriptors; ++d) {
-      descriptors_.push_back(std::make_unique<Descriptor<T>>(s.descriptor[d]));
+      descriptors_.push_back(std::make_unique<Descriptor<T>>(s.descriptor[d], most_bytes));
       for (int64_t p = 0; p < descriptors_.back()->size(); ++p)
         order.push_back(described_ + descriptors_.back()->place(p));
       described_ += descriptors_.back()->size();

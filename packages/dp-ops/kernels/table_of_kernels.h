@@ -2,12 +2,19 @@
 #pragma once
 
 #include "potential.h"
+#include "training/table.h"
 
 namespace dp {
 
 struct Kernels {
   const char* isa;
   Potential* (*make_potential)(const dp_potential_settings&);
+  const EmbeddingTable& embedding;
+  const NetworkTable& network;
+  const TableTable& table;
 };
+
+/// Those that this process uses.
+const Kernels& kernels();
 
 }  // namespace dp

@@ -16,7 +16,7 @@ DP_Nlist* DP_NewNlist(int inum, int* ilist, int* numneigh, int** firstneigh) {
                           1);
 }
 
-DP_Nlist* DP_NewNlist_comm(int inum, int* ilist, int* numneigh, int** firstneigh, int nswap, int* sendnum, int* recvnum,
+DP_Nlist* DP_NewNlist_comm(int inum, int* ilist, int* numneigh, int** firstneigh, int nswap, int* sendnum, int*,
                            int* firstrecv, int** sendlist, int*, int*, void*, int nprocs) {
   DP_Nlist* list = new (std::nothrow) DP_Nlist;
   if (!list) return nullptr;
@@ -26,7 +26,6 @@ DP_Nlist* DP_NewNlist_comm(int inum, int* ilist, int* numneigh, int** firstneigh
   list->firstneigh = firstneigh;
   list->nswap = nswap;
   list->sendnum = sendnum;
-  list->recvnum = recvnum;
   list->firstrecv = firstrecv;
   list->sendlist = sendlist;
   list->nprocs = nprocs;
@@ -53,7 +52,12 @@ void DP_ConvertPbtxtToPb(const char* c_pbtxt, const char*) {
 
 void DP_PrintSummary(const char* c_pre) {
   const std::string prefix = c_pre ? c_pre : "";
-  const std::string threads = std::to_string(thread_count());
+  std::string threads;
+  try {
+    threads = std::to_string(thread_count());
+  } catch (...) {  // a setting that is no number
+    threads = current_message();
+  }
   const std::string rows[][2] = {{"installed to:", library_folder()},
                                  {"source:", "dp-ops " DP_OPS_VERSION},
                                  {"source branch:", "main"},

@@ -11,6 +11,7 @@
 #include "archive.h"
 #include "checksum.h"
 #include "document.h"
+#include "protobuf.h"
 
 namespace dp {
 namespace {
@@ -25,33 +26,12 @@ Error damaged(const std::string& path, const std::string& why) {
   return Error(path + " is damaged: " + why + ". Copy or freeze it again.");
 }
 
-uint64_t varint(std::string_view message, size_t& at) {
-  uint64_t value = 0;
-  for (int k = 0; k < 10 && at < message.size(); ++k) {
-    const unsigned char c = message[at++];
-    value |= static_cast<uint64_t>(c & 127) << 7 * k;
-    if (c < 128) return value;
-  }
-  throw Error("the number at byte " + std::to_string(at) + " has no end");
-}
-
 /// The content of the last field of that number of a protobuf message.
 std::optional<std::string_view> find_field(std::string_view message, uint64_t number) {
   std::optional<std::string_view> found;
-  for (size_t at = 0; at < message.size();) {
-    const uint64_t key = varint(message, at);
-    uint64_t size = 0;
-    switch (key & 7) {
-      case 0: varint(message, at); continue;
-      case 1: size = 8; break;
-      case 2: size = varint(message, at); break;
-      case 5: size = 4; break;
-      default: throw Error("at byte " + std::to_string(at) + " is no field of a protobuf message");
-    }
-    if (size > message.size() - at) throw Error("it ends after " + std::to_string(message.size()) + " bytes, too early");
-    if (key >> 3 == number && (key & 7) == 2) found = message.substr(at, size);
-    at += size;
-  }
+  each_field(message, [&](uint64_t k, std::string_view content) {
+    if (k == number) found = content;
+  });
   return found;
 }
 

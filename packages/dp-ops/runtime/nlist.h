@@ -1,8 +1,6 @@
 // The neighbour list of a caller.
 #pragma once
 
-#include <string>
-
 /// Views of arrays that the caller owns, see include/deepmd/c_api.h.
 struct DP_Nlist {
   int inum = 0;
@@ -11,11 +9,9 @@ struct DP_Nlist {
   int* const* firstneigh = nullptr;
   int nswap = 0;
   const int* sendnum = nullptr;
-  const int* recvnum = nullptr;
   const int* firstrecv = nullptr;
   int* const* sendlist = nullptr;
   int nprocs = 1;
   int mask = -1;
   const int* mapping = nullptr;
-  std::string message;
 };

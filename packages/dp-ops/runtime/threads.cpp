@@ -1,24 +1,17 @@
 #include "threads.h"
 
-#include <sched.h>
-
 #include <algorithm>
-#include <cstdlib>
 #include <exception>
 #include <thread>
 #include <vector>
 
+#include "../kernels/thread_setting.h"
+
 namespace dp {
 
 int thread_count() {
-  for (const char* name : {"DP_INTRA_OP_PARALLELISM_THREADS", "TF_INTRA_OP_PARALLELISM_THREADS", "OMP_NUM_THREADS"}) {
-    const char* value = std::getenv(name);
-    const int count = value ? std::atoi(value) : 0;
-    if (count > 0) return std::min(count, 1024);
-  }
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1u, std::thread::hardware_concurrency());
+  const int count = std::min(thread_setting("INTRA", true), 1024);
+  return count ? count : processor_count();
 }
 
 void run_threads(int count, const std::function<void(int)>& work) {

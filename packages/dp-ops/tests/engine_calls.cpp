@@ -65,7 +65,7 @@ dp::Engine* engine_open(const char* library, const char* path) {
     auto* engine = open(source);
     text = record_text(engine->record());
     return engine;
-  } catch (const dp::Error& error) {
+  } catch (const std::exception& error) {
     text = error.what();
     return nullptr;
   }
@@ -93,7 +93,7 @@ int engine_evaluate(dp::Engine* engine, int64_t rows, int64_t slots, int64_t fra
     double* const to[] = {energy, mask, gradient};
     for (size_t k = 0; k < values.size(); ++k) std::memcpy(to[k], values[k].data(), values[k].size() * sizeof(double));
     return 0;
-  } catch (const dp::Error& error) {
+  } catch (const std::exception& error) {
     text = error.what();
     return 1;
   }

@@ -83,7 +83,7 @@ static void run(const char* library, const char* model, const char* inputs, int 
     threads.emplace_back([&, k] {
       try {
         for (int repeat = 0; repeat < 3; ++repeat) engine->evaluate(table, found[static_cast<size_t>(k)]);
-      } catch (const dp::Error& error) {
+      } catch (const std::exception& error) {
         errors[static_cast<size_t>(k)] = error.what();
       }
     });
@@ -113,7 +113,7 @@ int main(int argc, char** argv) {
   if (argc != 5) return 2;
   try {
     run(argv[1], argv[2], argv[3], std::stoi(argv[4]));
-  } catch (const dp::Error& error) {
+  } catch (const std::exception& error) {
     std::cout << "error: " << error.what() << "\n";
   }
   return 0;

@@ -260,6 +260,8 @@ def test_the_framework_of_the_process_is_used(frozen_file, suffix, module):
     """The C interface inside Python: engines join the interpreter and the frameworks that run."""
     script = f"""
 import ctypes, numpy as np, {module}
+if {module!r} == "torch":
+    {module}.set_num_threads(3)
 library = ctypes.CDLL({str(dp_ops.library("deepmd_c"))!r})
 library.DP_NewDeepPot.restype = library.DP_DeepPotCheckOK.restype = ctypes.c_void_p
 pot = ctypes.c_void_p(library.DP_NewDeepPot({str(frozen_file(PLAIN, suffix))!r}.encode()))
@@ -272,6 +274,8 @@ library.DP_DeepPotCompute(pot, len(types), address(coord), address(types), addre
 print(ctypes.string_at(library.DP_DeepPotCheckOK(pot)).decode())
 assert abs(energy[0] / case["energy"][0].item() - 1) < 1e-9
 assert np.abs(force - case["force"][0].ravel()).max() < 1e-9 * np.abs(force).max()
+if {module!r} == "torch":
+    assert {module}.get_num_threads() == 3
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -47,6 +47,13 @@ def test_instruction_set(library: ctypes.CDLL) -> None:
     assert library.dp_kernels_threads() >= 1
 
 
+def test_exports(library: ctypes.CDLL) -> None:
+    """Only the C interface is visible: a program may have functions of the same C++ names."""
+    for name in ("_ZN2dp12thread_countEv", "_ZN2dp7kernelsEv"):
+        with pytest.raises(AttributeError):
+            getattr(library, name)
+
+
 @pytest.mark.parametrize(("dtype", "kind", "limit"), PRECISIONS)
 def test_environment(library: ctypes.CDLL, dtype: Any, kind: str, limit: float) -> None:
     random = np.random.default_rng(0)

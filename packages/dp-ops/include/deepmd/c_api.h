@@ -81,19 +81,19 @@ DP_API DP_Nlist* DP_NewNlist(int inum, int* ilist, int* numneigh, int** firstnei
  *
  * nswap      number of swaps
  * sendnum    (nswap) how many atoms are sent
- * recvnum    (nswap) how many ghosts are received
+ * recvnum    not read: as many are received as are sent
  * firstrecv  (nswap) the first of these ghosts
  * sendlist   (nswap) the atoms that are sent
- * sendproc   (nswap) the rank they are sent to
- * recvproc   (nswap) the rank that ghosts come from
- * world      pointer to the MPI communicator
+ * sendproc   not read
+ * recvproc   not read
+ * world      not read; nothing is sent between ranks
  * nprocs     its number of ranks
  */
 DP_API DP_Nlist* DP_NewNlist_comm(int inum, int* ilist, int* numneigh, int** firstneigh, int nswap, int* sendnum,
                                   int* recvnum, int* firstrecv, int** sendlist, int* sendproc, int* recvproc,
                                   void* world, int nprocs);
 
-/** The message of the last error of a list, or "". */
+/** Always "": what is wrong with a list is said by the call that reads it. */
 DP_API const char* DP_NlistCheckOK(DP_Nlist* nlist);
 
 /** Which bits of an entry of firstneigh are the number of an atom; all, unless this is called. */

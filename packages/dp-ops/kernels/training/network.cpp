@@ -24,7 +24,7 @@ struct Dense {
   Buffer<T> own;         // w, where its rows had to be lengthened
   ptrdiff_t tanh, output;  // where a block has them, for one row
 
-  Dense(const dp_layer& g, ptrdiff_t& numbers)
+  Dense(const dp_train_layer& g, ptrdiff_t& numbers)
       : n_in(int(g.n_in)), n_out(int(g.n_out)), ld(int(padded<T>(g.n_out))), past(int(g.past)), linear(g.linear != 0),
         w(static_cast<const T*>(g.w)), b(static_cast<const T*>(g.b)), idt(static_cast<const T*>(g.idt)), tanh(numbers),
         output(numbers + ld) {
@@ -87,7 +87,7 @@ struct Network {
   std::vector<Dense<T>> layers;
   ptrdiff_t numbers = 0;  // of a block, for one row
 
-  explicit Network(const dp_network& n) : rows(int(n.rows)), x{static_cast<const T*>(n.x), 0} {
+  explicit Network(const dp_train_network& n) : rows(int(n.rows)), x{static_cast<const T*>(n.x), 0} {
     layers.reserve(n.layers);
     for (int64_t k = 0; k < n.layers; ++k) layers.emplace_back(n.layer[k], numbers);
     x.ld = layers.front().n_in;
@@ -174,7 +174,7 @@ void pull_tanh(const Dense<T>& layer, int rows, Rows<const T> y, Rows<const T> d
 
 /// Gradients of b and idt; dy and h may be null.
 template <class T>
-void small_gradients(const Dense<T>& layer, const dp_layer& to, int rows, Rows<const T> y, Rows<const T> dy,
+void small_gradients(const Dense<T>& layer, const dp_train_layer& to, int rows, Rows<const T> y, Rows<const T> dy,
                      Rows<const T> g, Rows<const T> h, Rows<const T> gz) {
   for (int o = 0; o < layer.n_out && (layer.b || layer.idt); ++o) {
     T of_b = 0, of_idt = 0;
@@ -208,7 +208,7 @@ void weight_gradient(const Dense<T>& layer, int rows, Rows<const T> x, Rows<cons
 
 /// Gradients of x and, with `weights`, of the weights, of Σ gu · y + Σ gy · (derivative of y along v).
 template <class T>
-void pull(const Network<T>& net, const dp_layer* weights, const T* gu, const T* gy, const T* v, const T* kept,
+void pull(const Network<T>& net, const dp_train_layer* weights, const T* gu, const T* gy, const T* v, const T* kept,
           const T* tangents, T* gx) {
   const int64_t size = int64_t(net.rows) * net.widest();
   Buffer<T> room[6];
@@ -249,7 +249,7 @@ void pull(const Network<T>& net, const dp_layer* weights, const T* gu, const T* 
 }
 
 template <class F>
-auto by_type(const dp_network& n, const F& f) {
+auto by_type(const dp_train_network& n, const F& f) {
   return n.float64 ? f(double{}) : f(float{});
 }
 
@@ -261,28 +261,28 @@ const T* numbers(const void* p) {
 }  // namespace
 
 const dp::NetworkTable kNetwork = {
-    [](const dp_network* n) {
+    [](const dp_train_network* n) {
       return by_type(*n, [&](auto x) -> int64_t {
         int64_t numbers = 0;
         for (int64_t k = 0; k < n->layers; ++k) numbers += 2 * padded<decltype(x)>(n->layer[k].n_out);
         return numbers * n->rows;
       });
     },
-    [](const dp_network* n, void* y, void* kept) {
+    [](const dp_train_network* n, void* y, void* kept) {
       by_type(*n, [&](auto x) {
         using T = decltype(x);
         const Network<T> net(*n);
         run<T, false>(net, net.x, static_cast<T*>(kept), static_cast<T*>(kept), static_cast<T*>(y));
       });
     },
-    [](const dp_network* n, const void* gy, const void* kept, void* gx) {
+    [](const dp_train_network* n, const void* gy, const void* kept, void* gx) {
       by_type(*n, [&](auto x) {
         using T = decltype(x);
         pull<T>(Network<T>(*n), nullptr, numbers<T>(gy), nullptr, nullptr, numbers<T>(kept), nullptr,
                 static_cast<T*>(gx));
       });
     },
-    [](const dp_network* n, const void* v, const void* kept, void* of_gy, void* tangents) {
+    [](const dp_train_network* n, const void* v, const void* kept, void* of_gy, void* tangents) {
       by_type(*n, [&](auto x) {
         using T = decltype(x);
         const Network<T> net(*n);
@@ -290,7 +290,7 @@ const dp::NetworkTable kNetwork = {
                      static_cast<T*>(of_gy));
       });
     },
-    [](const dp_network* n, const void* gu, const void* gy, const void* v, const void* kept, const void* tangents,
+    [](const dp_train_network* n, const void* gu, const void* gy, const void* v, const void* kept, const void* tangents,
        void* gx) {
       by_type(*n, [&](auto x) {
         using T = decltype(x);

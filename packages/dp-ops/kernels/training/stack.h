@@ -30,14 +30,14 @@ struct Stack {
   int features = 1;  // that a block holds: the number, then what every layer gives, and its tanh where this is scaled
   int widest = 0;
 
-  Stack(const dp_layer* given, int64_t count) {
+  Stack(const dp_train_layer* given, int64_t count) {
     auto place = [this](const void* present, ptrdiff_t size) {
       const ptrdiff_t at = present ? parameters : -1;
       if (present) parameters += size;
       return at;
     };
     int input = 0;
-    for (const dp_layer* g = given; g < given + count; ++g) {
+    for (const dp_train_layer* g = given; g < given + count; ++g) {
       const auto array = [](const void* p) { return static_cast<const T*>(p); };
       StackLayer<T> layer{int(g->n_in), int(g->n_out), int(g->past), array(g->w), array(g->b), array(g->idt),
                           place(g->w, g->n_in * g->n_out), place(g->b, g->n_out), place(g->idt, g->n_out),

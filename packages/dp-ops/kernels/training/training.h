@@ -14,7 +14,7 @@ extern "C" {
 
 /// A layer; b and idt may be null. past: 1 adds the input to the output, 2 adds [x, x], 0 nothing. linear: without tanh,
 /// in networks of rows alone.
-struct dp_layer {
+struct dp_train_layer {
   int64_t n_in, n_out, past, linear;
   const void *w, *b, *idt;            // (n_in, n_out), (n_out,), (n_out,)
   void *grad_w, *grad_b, *grad_idt;  // for gradients: overwritten; as many as there are weights
@@ -25,7 +25,7 @@ struct dp_embedding {
   int64_t rows, slots, components;
   const void* r;
   int64_t layers;
-  const dp_layer* layer;
+  const dp_train_layer* layer;
   int64_t float64;
 };
 
@@ -46,27 +46,27 @@ DP_EXPORT void dp_embedding_gradients(const dp_embedding* e, const void* gu, con
                                       const void* kept);
 
 /// A network of rows: x is (rows, n_in of the first layer), its value y (rows, n_out of the last).
-struct dp_network {
+struct dp_train_network {
   int64_t rows;
   const void* x;
   int64_t layers;
-  const dp_layer* layer;
+  const dp_train_layer* layer;
   int64_t float64;
 };
 
 /// How many numbers `kept` and `tangents` have room for.
-DP_EXPORT int64_t dp_network_kept(const dp_network* n);
+DP_EXPORT int64_t dp_network_kept(const dp_train_network* n);
 
 /// The value, and what its derivatives need.
-DP_EXPORT void dp_network_value(const dp_network* n, void* y, void* kept);
+DP_EXPORT void dp_network_value(const dp_train_network* n, void* y, void* kept);
 
 /// The derivative by x of Σ gy · y.
-DP_EXPORT void dp_network_slope(const dp_network* n, const void* gy, const void* kept, void* gx);
+DP_EXPORT void dp_network_slope(const dp_train_network* n, const void* gy, const void* kept, void* gx);
 
 /// The derivative by gy of Σ v · slope(gy), for v like x: the derivative of the value along v.
-DP_EXPORT void dp_network_tangent(const dp_network* n, const void* v, const void* kept, void* of_gy, void* tangents);
+DP_EXPORT void dp_network_tangent(const dp_train_network* n, const void* v, const void* kept, void* of_gy, void* tangents);
 
 /// Gradients of the weights and of x, of Σ gu · y + Σ v · slope(gy). gu may be null, and gy, v and tangents together.
-DP_EXPORT void dp_network_gradients(const dp_network* n, const void* gu, const void* gy, const void* v, const void* kept,
+DP_EXPORT void dp_network_gradients(const dp_train_network* n, const void* gu, const void* gy, const void* v, const void* kept,
                                     const void* tangents, void* gx);
 }

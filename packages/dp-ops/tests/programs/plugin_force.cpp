@@ -35,6 +35,14 @@ int main(int, char** argv) {
   } catch (const deepmd::hpp::deepmd_exception& error) {
     std::printf("%s\n", error.what());
   }
+  DeepPot second;
+  try {
+    second.init("no/such.dp");
+    return 7;
+  } catch (const deepmd::hpp::deepmd_exception&) {
+    second.init(argv[1]);
+  }
+  if (second.cutoff() != dp.cutoff()) return 8;
   try {
     dp.compute(energy, force, virial, s.coord, s.types, std::vector<double>(7));
     return 6;

@@ -97,10 +97,12 @@ class DeepBaseModel {
   DeepBaseModel(const DeepBaseModel&) = delete;
   DeepBaseModel& operator=(const DeepBaseModel&) = delete;
 
-  /// Take a new object, unless there is one. Raises deepmd_exception.
+  /// Take a new object. Raises deepmd_exception if nothing was opened; then another may be taken.
   void take(DP_DeepBaseModel* model) {
+    const std::string problem = detail::taken(DP_DeepBaseModelCheckOK(model));
+    if (!problem.empty()) DP_DeleteDeepBaseModel(model);
+    detail::raise_if(problem);
     model_ = model;
-    detail::raise_if(detail::taken(DP_DeepBaseModelCheckOK(model_)));
   }
   bool warned_of_second() const {
     if (model_) std::cerr << "WARNING: deep-potential should not be initialized twice, do nothing at the second call" << std::endl;
@@ -194,10 +196,13 @@ class DeepBaseModelDevi {
       bytes.push_back(content.data());
       sizes.push_back(static_cast<int>(content.size()));
     }
-    numb_models_ = static_cast<int>(models.size());
-    models_ = reinterpret_cast<DP_DeepBaseModelDevi*>(function(paths.data(), numb_models_, gpu_rank, bytes.data(),
-                                                               static_cast<int>(bytes.size()), sizes.data()));
-    check();
+    const int count = static_cast<int>(models.size());
+    const auto made = reinterpret_cast<DP_DeepBaseModelDevi*>(
+        function(paths.data(), count, gpu_rank, bytes.data(), static_cast<int>(bytes.size()), sizes.data()));
+    const std::string problem = detail::taken(DP_DeepBaseModelDeviCheckOK(made));
+    if (!problem.empty()) DP_DeleteDeepBaseModelDevi(made);
+    detail::raise_if(problem);
+    models_ = made, numb_models_ = count;
   }
   DP_DeepBaseModelDevi* base() const {
     if (!models_) throw deepmd_exception("no models were opened");

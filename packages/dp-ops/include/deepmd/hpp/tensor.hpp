@@ -52,7 +52,8 @@ inline void charge_forces(DP_DipoleChargeModifier* dcm, int natoms, const float*
 class DeepTensor {
  public:
   DeepTensor() = default;
-  explicit DeepTensor(const std::string& model, const int& gpu_rank = 0, const std::string& name_scope = "") {
+  explicit DeepTensor(const std::string& model, const int& gpu_rank = 0, const std::string& name_scope = "")
+      : DeepTensor() {
     init(model, gpu_rank, name_scope);
   }
   ~DeepTensor() { DP_DeleteDeepTensor(dt_); }
@@ -64,8 +65,11 @@ class DeepTensor {
       std::cerr << "WARNING: deep-potential should not be initialized twice, do nothing at the second call" << std::endl;
       return;
     }
-    dt_ = DP_NewDeepTensorWithParam(model.c_str(), gpu_rank, name_scope.c_str());
-    check();
+    DP_DeepTensor* made = DP_NewDeepTensorWithParam(model.c_str(), gpu_rank, name_scope.c_str());
+    const std::string problem = detail::taken(DP_DeepTensorCheckOK(made));
+    if (!problem.empty()) DP_DeleteDeepTensor(made);
+    detail::raise_if(problem);
+    dt_ = made;
   }
 
   /// The tensors of the atoms that have one.
@@ -162,7 +166,8 @@ class DeepTensor {
 class DipoleChargeModifier {
  public:
   DipoleChargeModifier() = default;
-  explicit DipoleChargeModifier(const std::string& model, const int& gpu_rank = 0, const std::string& name_scope = "") {
+  explicit DipoleChargeModifier(const std::string& model, const int& gpu_rank = 0, const std::string& name_scope = "")
+      : DipoleChargeModifier() {
     init(model, gpu_rank, name_scope);
   }
   ~DipoleChargeModifier() { DP_DeleteDipoleChargeModifier(dcm_); }
@@ -174,8 +179,11 @@ class DipoleChargeModifier {
       std::cerr << "WARNING: deep-potential should not be initialized twice, do nothing at the second call" << std::endl;
       return;
     }
-    dcm_ = DP_NewDipoleChargeModifierWithParam(model.c_str(), gpu_rank, name_scope.c_str());
-    check();
+    DP_DipoleChargeModifier* made = DP_NewDipoleChargeModifierWithParam(model.c_str(), gpu_rank, name_scope.c_str());
+    const std::string problem = detail::taken(DP_DipoleChargeModifierCheckOK(made));
+    if (!problem.empty()) DP_DeleteDipoleChargeModifier(made);
+    detail::raise_if(problem);
+    dcm_ = made;
   }
 
   /// See DP_DipoleChargeModifierComputeNList.
