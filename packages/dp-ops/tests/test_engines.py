@@ -169,8 +169,17 @@ def damage(path: Path) -> None:
     if path.is_dir():
         path = path / "saved_model.pb"
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 255
+    content[middle_of_the_largest_member(path) if zipfile.is_zipfile(path) else len(content) // 2] ^= 255
     path.write_bytes(content)
+
+
+def middle_of_the_largest_member(path: Path) -> int:
+    """A place in an archive that is not padding between members, of which there is no checksum."""
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda member: member.compress_size)
+    header = path.read_bytes()[largest.header_offset :][:30]
+    names = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+    return largest.header_offset + len(header) + names + largest.compress_size // 2
 
 
 def copied(path: Path, folder: Path) -> Path:
