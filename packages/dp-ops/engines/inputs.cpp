@@ -6,7 +6,7 @@ void check_table(const Record& record, const Table& table) {
   const auto sum = [](const std::vector<int64_t>& v) { return std::accumulate(v.begin(), v.end(), int64_t{0}); };
   const size_t blocks = table.row_blocks.size() + table.slot_blocks.size();
   if (sum(table.row_blocks) != table.rows || sum(table.slot_blocks) != table.slots || table.frames < 1 ||
-      record.inputs.size() != 7 + blocks) {
+      record.inputs.size() != 7 + record.weighted + blocks || (record.weighted && !table.weight)) {
     throw Error("The blocks of the table do not fit its rows and slots, or the model. Please report this.");
   }
 }
@@ -27,6 +27,7 @@ Inputs::Inputs(const Record& record, const Table& table) {
   add(table.frame, true, {n});
   add(table.fparam, false, {table.frames, record.numb_fparam});
   add(table.aparam, false, {n, record.numb_aparam});
+  if (record.weighted) add(table.weight, false, {n});
   lengths_only_.resize(static_cast<size_t>(std::max({n, k, int64_t{1}})));
   for (const auto* blocks : {&table.row_blocks, &table.slot_blocks}) {
     for (const int64_t count : *blocks) add(lengths_only_.data(), true, {count});

@@ -12,7 +12,7 @@ namespace {
 /// As dp_core.embedded reads it.
 struct PythonTable {
   int64_t rows, slots, frames, row_blocks, slot_blocks;
-  const void *vectors, *index, *types, *neighbor_types, *frame, *fparam, *aparam, *blocks;
+  const void *vectors, *index, *types, *neighbor_types, *frame, *fparam, *aparam, *weight, *blocks;
 };
 
 /// What calls from Python write to, in the thread that called it.
@@ -118,6 +118,7 @@ class PythonEngine : public Engine {
                             table.frame,
                             table.fparam,
                             table.aparam,
+                            record_.weighted ? table.weight : nullptr,
                             blocks.data()};
     values.resize(record_.outputs.size());
     Received got;

@@ -440,3 +440,11 @@ const char* DP_DeepBaseModelDeviCheckOK(DP_DeepBaseModelDevi* dp) {
 bool DP_DeepPotPassesMessages(DP_DeepPot* dp) {
   return asked(dp, false, [](const Model& m) { return m.record().message_passing; });
 }
+
+void DP_DeepPotComputePart(DP_DeepPot* dp, const int natoms, const double* coord, const int* atype, const double* cell,
+                           const int first, const int count, const double* fparam, const double* aparam,
+                           const double* charge_spin, double* energy, double* force, double* virial,
+                           double* atomic_energy, double* atomic_virial) {
+  energies<double>(dp, {1, natoms, coord, nullptr, atype, cell, 0, nullptr, 0, fparam, aparam, charge_spin, false, part_of(first, count)},
+                   {energy, force, nullptr, virial, atomic_energy, atomic_virial});
+}

@@ -283,3 +283,11 @@ bool DP_DeepSpinPassesMessages(DP_DeepSpin* dp) {
 double DP_DeepSpinGetListCutoff(DP_DeepSpin* dp, const double max_spin) {
   return asked(dp, 0.0, [&](const Model& m) { return m.list_cutoff(max_spin); });
 }
+
+void DP_DeepSpinComputePart(DP_DeepSpin* dp, const int natoms, const double* coord, const double* spin, const int* atype,
+                            const double* cell, const int first, const int count, const double* fparam,
+                            const double* aparam, const double* charge_spin, double* energy, double* force,
+                            double* force_mag, double* virial, double* atomic_energy, double* atomic_virial) {
+  energies<double>(dp, {1, natoms, coord, spin, atype, cell, 0, nullptr, 0, fparam, aparam, charge_spin, false, part_of(first, count)},
+                   {energy, force, force_mag, virial, atomic_energy, atomic_virial});
+}

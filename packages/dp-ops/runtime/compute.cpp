@@ -60,6 +60,7 @@ struct FrameCopy {
     frame.aparam = aparam.get();
     frame.nlist = in.nlist;
     frame.ago = in.ago;
+    frame.part = in.part;
   }
 
   static size_t width(const Record& record) { return static_cast<size_t>(record.numb_fparam - record.dim_chg_spin); }

@@ -18,6 +18,7 @@ struct Inputs {
   int ago;
   const T *fparam, *aparam, *charge_spin;
   bool mixed = false;  // types of each frame
+  Part part;           // of the atoms, without neighbour list
 };
 
 /// Where outputs go; each may be null.

@@ -52,6 +52,9 @@ struct Record {
   std::vector<Shell> shells;
   std::vector<std::pair<int, int>> exclude_pairs;
   bool message_passing = false;
+  int64_t message_steps = -1;  // how far messages come, −1 if that is not known; each step at most so many Å:
+  double message_radius = 0;
+  bool weighted = false;  // whether the table has weights
   std::string precision;
   std::string long_range;  // what the table leaves out of the energy: "", "modifier" or "member"
   int64_t numb_fparam = 0;
@@ -76,6 +79,7 @@ struct Table {
   const int64_t* frame = nullptr;           // (n,)
   const double* fparam = nullptr;           // (F, numb_fparam)
   const double* aparam = nullptr;           // (n, numb_aparam)
+  const double* weight = nullptr;           // (n,), of weighted models: how much the row counts in what is differentiated
   std::vector<int64_t> row_blocks;          // lengths, which add up to n
   std::vector<int64_t> slot_blocks;         // lengths, which add up to K
 };

@@ -7,6 +7,13 @@
 
 namespace dp {
 
+/// Some of the atoms of a frame, one after the other.
+struct Part {
+  int first = 0, count = -1;  // −1: all
+
+  bool holds(int atom) const { return count < 0 || (atom >= first && atom - first < count); }
+};
+
 /// A frame: views of arrays that the caller owns.
 struct Frame {
   int natoms = 0;  // with ghosts, which come last
@@ -20,6 +27,7 @@ struct Frame {
   const double* aparam = nullptr;       // (local atoms, numb_aparam) or none
   const DP_Nlist* nlist = nullptr;      // neighbours of the caller, or none
   int ago = 0;
+  Part part;  // whose atoms' outputs are computed, with all their derivatives; needs a frame without neighbour list
 
   int nlocal() const { return natoms - nghost; }
 };

@@ -10,6 +10,7 @@
 
 #include "document.h"
 #include "loader.h"
+#include "part.h"
 #include "record.h"
 #include "spin.h"
 #include "table.h"
@@ -29,8 +30,9 @@ int output_index(const Record& record, const std::string& name) {
 /// Sums over tables: what one thread adds to, and what all of them add up to.
 class Sums {
  public:
-  Sums(const Record& record, int natoms, int components, const Wanted& wanted)
-      : record_(record), natoms_(natoms), components_(components), wanted_(wanted) {
+  Sums(const Record& record, const Frame& frame, int components, const Wanted& wanted)
+      : record_(record), natoms_(frame.natoms), components_(components), part_(frame.part), wanted_(wanted) {
+    const int natoms = natoms_;
     const int derived = wanted.weights ? 1 : components;
     result.total.assign(components, 0.0);
     result.atomic.assign(static_cast<size_t>(natoms) * components, 0.0);
@@ -48,11 +50,11 @@ class Sums {
       const int atom = places.row_atoms()[row];
       if (atom < 0) continue;
       const double* value = values[0].data() + row * components_;
-      for (int c = 0; c < components_; ++c) {
+      for (int c = 0; c < components_ && part_.holds(atom); ++c) {
         result.total[c] += value[c];
         result.atomic[static_cast<size_t>(atom) * components_ + c] = value[c];
       }
-      result.mask[atom] = mask < 0 ? 1.0 : values[mask][row];
+      if (part_.holds(atom)) result.mask[atom] = mask < 0 ? 1.0 : values[mask][row];
       if (wanted_.derivatives) add_row(table, places, values, row, atom);
     }
   }
@@ -107,6 +109,7 @@ class Sums {
 
   const Record& record_;
   int natoms_, components_;
+  Part part_;
   Wanted wanted_;
 };
 
@@ -262,6 +265,7 @@ std::vector<int64_t> Model::rows_of_atoms(const Frame& frame, const std::vector<
   std::vector<int64_t> next(blocks.size(), 0), row(frame.natoms, -1);
   for (size_t b = 1; b < next.size(); ++b) next[b] = next[b - 1] + blocks[b - 1];
   for (const int atom : centers) row[atom] = next[next.size() > 1 ? frame.types[atom] : 0]++;
+  if (frame.part.count >= 0) fill_stand_ins(frame, centers, row);
   for (int i = frame.nlocal(); i < frame.natoms; ++i) {
     if (!is_real(frame.types[i], table_types(record()))) continue;
     const int owner = owners_[i];
@@ -310,6 +314,15 @@ void Model::check(const Frame& frame, const Wanted& wanted) const {
   if ((wanted.derivatives || wanted.atomic_virial) && output_index(r, "gradient") < 0) {
     throw Error("The file gives no derivatives of " + output().name + ", so there are no forces and virials.");
   }
+  const Part part = frame.part;
+  if (part.count >= 0 && (part.first < 0 || part.first > frame.natoms || part.count > frame.natoms - part.first)) {
+    throw Error("Atoms " + std::to_string(part.first) + " to " + std::to_string(part.first + part.count - 1) + " were asked for, of " +
+                std::to_string(frame.natoms) + ".");
+  }
+  if (part.count >= 0 && r.message_passing && !r.weighted) {
+    throw Error("The file is of version " + std::to_string(r.version) + " of the frozen format, whose graphs evaluate all atoms at once: "
+                "freeze it again, `dp convert-backend OLD NEW`, to evaluate a part of them on each rank.");
+  }
   if (r.numb_aparam && !frame.aparam && frame.natoms) {
     throw Error("The model needs " + std::to_string(r.numb_aparam) + " atomic parameters (aparam); none were given.");
   }
@@ -320,7 +333,8 @@ Result Model::evaluate_table(const Frame& frame, const Wanted& wanted) {
   const std::vector<double> fparam = frame_parameters(frame);
   std::unique_ptr<Search> own;
   const Search& neighbors = search(frame, own);
-  const std::vector<int> atoms = centers(frame);
+  std::vector<int> atoms = centers(frame);
+  if (frame.part.count >= 0) atoms = rows_of_part(r, frame, neighbors, atoms);
   const int64_t n = static_cast<int64_t>(atoms.size());
 
   const std::vector<int64_t> row_of = r.message_passing ? rows_of_atoms(frame, atoms) : std::vector<int64_t>();
@@ -336,7 +350,7 @@ Result Model::evaluate_table(const Frame& frame, const Wanted& wanted) {
   const int64_t chunks = (n + chunk - 1) / chunk;
   threads = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(threads, chunks)));
 
-  std::vector<Sums> sums(threads, Sums(r, frame.natoms, components(), wanted));
+  std::vector<Sums> sums(threads, Sums(r, frame, components(), wanted));
   std::vector<Crowd> crowds(threads);
   run_threads(threads, [&](int t) {
     TableBuilder builder(*engine_, frame, neighbors);

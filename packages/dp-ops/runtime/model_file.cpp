@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kNewest = 2;  // version of the record
+constexpr int kNewest = 3;  // version of the record
 constexpr uint64_t kChecksumField = 70003;
 const std::map<std::string, uint64_t> kFields = {{kDocument, 70001}, {kRecord, 70002}};
 
@@ -133,6 +133,10 @@ Record record_of(const Json& json) {
   for (const Json& shell : json.at("shells")) r.shells.push_back({shell.at(0).get<double>(), shell.at(1).get<int64_t>()});
   for (const Json& pair : json.at("exclude_pairs")) r.exclude_pairs.push_back({pair.at(0).get<int>(), pair.at(1).get<int>()});
   r.message_passing = json.at("message_passing").get<bool>();
+  if (json.contains("message_reach")) {
+    r.message_steps = json.at("message_reach").at("steps").get<int64_t>();
+    r.message_radius = json.at("message_reach").at("radius").get<double>();
+  }
   r.precision = json.at("precision").get<std::string>();
   if (json.contains("long_range") && !json.at("long_range").is_null()) r.long_range = json.at("long_range").get<std::string>();
   r.numb_fparam = json.at("numb_fparam").get<int64_t>();
@@ -142,6 +146,7 @@ Record record_of(const Json& json) {
   if (r.has_default_fparam) r.default_fparam = json.at("default_fparam").get<std::vector<double>>();
   if (json.contains("spin")) r.spin_scale = json.at("spin").at("scale").get<std::vector<double>>();
   r.inputs = json.at("inputs").get<std::vector<std::string>>();
+  r.weighted = std::find(r.inputs.begin(), r.inputs.end(), "weight") != r.inputs.end();
   for (const Json& output : json.at("outputs")) r.outputs.push_back(parse_output(output));
   return r;
 }

@@ -45,6 +45,9 @@ std::string wrong_neighbors(const Record& r, int64_t types) {
       return "an excluded pair of types " + std::to_string(a) + " and " + std::to_string(b) + ", and only " + std::to_string(types) + " types";
     }
   }
+  if (!within(r.message_steps, -1, kMost) || !std::isfinite(r.message_radius)) {
+    return "messages that come " + std::to_string(r.message_steps) + " steps";
+  }
   return std::isfinite(r.closest) ? "" : "a pair table without a beginning";
 }
 

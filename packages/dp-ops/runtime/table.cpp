@@ -113,6 +113,7 @@ void TableBuilder::fill(const int* atoms, int64_t count, const int64_t* row_of) 
   types_.assign(n, -1);
   frame_of_.assign(n, 0);
   aparam_.assign(n * width, 0.0);
+  weight_.assign(n, 0.0);
   row_atoms_.assign(n, -1);
   std::vector<int64_t> next(table_.row_blocks.size(), 0);
   for (size_t b = 1; b < next.size(); ++b) next[b] = next[b - 1] + table_.row_blocks[b - 1];
@@ -121,6 +122,7 @@ void TableBuilder::fill(const int* atoms, int64_t count, const int64_t* row_of) 
     const int64_t row = next[next.size() > 1 ? type : 0]++;
     types_[row] = type;
     row_atoms_[row] = atom;
+    weight_[row] = frame_.part.holds(atom);
     if (width) std::copy_n(frame_.aparam + atom * width, width, aparam_.data() + row * width);
     std::fill_n(neighbor_types_.begin() + row * k, k, empty);
     int64_t begin = 0, slot = 0;
@@ -157,6 +159,7 @@ Table& TableBuilder::build(const int* atoms, int64_t count, const int64_t* row_o
   table_.neighbor_types = neighbor_types_.data();
   table_.frame = frame_of_.data();
   table_.aparam = aparam_.data();
+  table_.weight = weight_.data();
   return table_;
 }
 

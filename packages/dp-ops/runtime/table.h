@@ -54,7 +54,7 @@ class TableBuilder {
   std::vector<int64_t> widest_, counts_;
 
   Table table_;
-  std::vector<double> vectors_, aparam_;
+  std::vector<double> vectors_, aparam_, weight_;
   std::vector<int64_t> index_, types_, neighbor_types_, frame_of_;
   std::vector<int> row_atoms_, slot_atoms_;
 };

@@ -57,6 +57,7 @@ static dp::Table table_of(Arrays& a) {
   table.frame = a.integers["frame"].data();
   table.fparam = a.numbers["fparam"].data();
   table.aparam = a.numbers["aparam"].data();
+  table.weight = a.numbers["weight"].data();
   for (int k = 0; a.sizes.count("rows_" + std::to_string(k)); ++k) {
     table.row_blocks.push_back(a.sizes["rows_" + std::to_string(k)][0]);
   }

@@ -37,7 +37,7 @@ class _Table(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("rows", "slots", "frames", "row_blocks", "slot_blocks")),
         *(
             (name, ctypes.c_void_p)
-            for name in ("vectors", "index", "types", "neighbor_types", "frame", "fparam", "aparam", "blocks")
+            for name in ("vectors", "index", "types", "neighbor_types", "frame", "fparam", "aparam", "weight", "blocks")
         ),
     )
 
@@ -129,6 +129,7 @@ def _table(given: _Table, record: dict[str, Any]) -> Neighborhood:
         frame=_view(given.frame, ctypes.c_int64, n),
         fparam=_view(given.fparam, ctypes.c_double, frames, widths["fparam"]) if widths["fparam"] else None,
         aparam=_view(given.aparam, ctypes.c_double, n, widths["aparam"]) if widths["aparam"] else None,
+        weight=_view(given.weight, ctypes.c_double, n) if given.weight else None,
         row_counts=tuple(blocks[: given.row_blocks]),
         slot_counts=tuple(blocks[given.row_blocks :]),
     )

@@ -11,6 +11,7 @@ Inputs, in this order (n rows, K slots, F frames):
 ``fparam``                (F, d)     float64, d = ``numb_fparam``, which may be 0; the last ``dim_chg_spin`` (2 or 0)
                                      are the total charge and multiplicity
 ``aparam``                (n, d)     float64, d = ``numb_aparam``, which may be 0
+``weight``                (n,)       float64, see ``evaluate_atoms``; only of models that pass messages
 ``rows_0``, ``rows_1`` …  (count,)   int64, one for each block of rows; only their lengths count
 ``slots_0``, …            (count,)   int64, one for each block of slots; only their lengths count
 ========================  =========  =====================================================================
@@ -40,17 +41,18 @@ from dp_core.format import replaced
 from dp_core.inputs import dim_chg_spin, frame_default, frame_width, numb_aparam, uses_aparam
 from dp_core.long_range import long_range
 from dp_core.model_file import MEMBER, RECORD, members
-from dp_core.models.protocol import message_passing
+from dp_core.models.protocol import message_passing, message_reach
 from dp_core.module import Array, leaves, replace
 from dp_core.neighbors import Neighborhood
 from dp_core.outputs import Gradient, evaluate_atoms
 from dp_core.virtual_atoms import virtual_atoms
 
-_NEWEST = 2  # version of the record that this program understands
+_NEWEST = 3  # version of the record that this program understands
 #: Differences between a graph and its model that rounding explains, relative to the largest number of an output.
 _ROUNDING = {"float64": 1e-9, "float32": 1e-4}
 
 _FIXED = ("vectors", "index", "types", "neighbor_types", "frame", "fparam", "aparam")
+_WEIGHT = "weight"
 
 
 def precision(model: Any) -> str:
@@ -92,8 +94,10 @@ def capabilities(model: Any) -> dict[str, Any]:
     virtual = virtual_atoms(model)
     spin = {} if virtual is None else {"spin": {"scale": virtual.scale.tolist()}}
     blocks = [f"rows_{k}" for k in range(spec.blocks)] + [f"slots_{k}" for k in range(spec.slot_blocks)]
+    messages, reach = message_passing(model), message_reach(model)
     return {
-        "version": 1 if virtual is None else 2,  # who does not know of virtual atoms must not use the graph
+        # who does not know of virtual atoms, or of weights, must not use the graph
+        "version": 3 if messages else 1 if virtual is None else 2,
         "type_map": list(model.type_map),
         **spin,
         "rcut": spec.rcut,
@@ -105,14 +109,15 @@ def capabilities(model: Any) -> dict[str, Any]:
         "blocks": spec.blocks,
         "shells": [list(shell) for shell in spec.shells],
         "exclude_pairs": sorted(list(pair) for pair in spec.exclude),
-        "message_passing": message_passing(model),
+        "message_passing": messages,
+        **({"message_reach": {"steps": reach[0], "radius": reach[1]}} if reach else {}),
         "precision": precision(model),
         "long_range": _beside_the_graph(model),
         "numb_fparam": frame_width(model),
         "dim_chg_spin": dim_chg_spin(model),
         "numb_aparam": numb_aparam(model) if uses_aparam(model) else 0,
         "default_fparam": list(default) if default else None,
-        "inputs": [*_FIXED, *blocks],
+        "inputs": [*_FIXED, *([_WEIGHT] if messages else []), *blocks],
         "outputs": [
             {
                 "name": output.name,
@@ -194,11 +199,12 @@ def graph(model: Any, gradient: Gradient) -> Callable[..., tuple[Array, ...]]:
     """The function to be frozen: the inputs in order -> the outputs in order."""
     record = capabilities(model)
     blocks = record["blocks"]
+    fixed = [name for name in record["inputs"] if name in (*_FIXED, _WEIGHT)]
     names = [output["name"] for output in record["outputs"]]
 
     def evaluate(*inputs: Array) -> tuple[Array, ...]:
-        table = dict(zip(_FIXED, inputs, strict=False))
-        counts = tuple(arrays.shape(x)[0] for x in inputs[len(_FIXED) :])
+        table = dict(zip(fixed, inputs, strict=False))
+        counts = tuple(arrays.shape(x)[0] for x in inputs[len(fixed) :])
         for key in ("fparam", "aparam"):
             if not record[f"numb_{key}"]:
                 table[key] = None
@@ -225,6 +231,8 @@ def graph_inputs(table: Neighborhood, record: dict[str, Any]) -> dict[str, np.nd
             if default is None:
                 raise DataError(f"The model needs {record[f'numb_{key}']} numbers of {key}; none were given.")
             inputs[key] = np.tile(np.asarray(default, np.float64), (count, 1))
+    if _WEIGHT in record["inputs"]:
+        inputs[_WEIGHT] = np.ones(len(table.types)) if table.weight is None else table.weight
     for kind, counts in (("rows", table.row_counts), ("slots", table.slot_counts)):
         inputs |= {f"{kind}_{k}": np.arange(count) for k, count in enumerate(counts)}
     return inputs
@@ -248,6 +256,7 @@ def sample_table(model: Any) -> Neighborhood:
         aparam=random.normal(size=(n, numb_aparam(model))) if numb_aparam(model) else None,
         row_counts=tuple(rows),
         slot_counts=tuple(slots),
+        weight=random.uniform(size=n) if message_passing(model) else None,
     )
 
 
@@ -263,6 +272,7 @@ def smaller_table(table: Neighborhood) -> Neighborhood:
         table,
         **cut | {"index": cut["index"] % len(rows)},
         aparam=None if table.aparam is None else table.aparam[rows],
+        weight=None if table.weight is None else table.weight[rows],
         row_counts=tuple(c - 1 for c in table.row_counts),
         slot_counts=tuple(c - 1 for c in table.slot_counts),
     )

@@ -48,6 +48,7 @@ class Neighborhood:
     aparam: Array | None  # (n, numb_aparam)
     row_counts: tuple[int, ...]
     slot_counts: tuple[int, ...]
+    weight: Array | None = None  # (n,), see ``evaluate_atoms``; None: 1 everywhere
     exchange: Callable[[Array], Array] | None = None
     fragments: Fragments | None = None  # of models that tell fragments apart
 

@@ -55,7 +55,8 @@ ENERGY = OutputDef("energy", (), kind="energy", reducible=True, differentiable=T
 def evaluate_atoms(model: Any, table: Neighborhood, gradient: Gradient) -> dict[str, Array]:
     """Per-atom outputs of a model and, if its output is differentiable, ``gradient`` = ∂(Σ output)/∂vectors.
 
-    It is (n, K, 3), in eV/Å for energies, and (n, K, size, 3) for an output of several components.
+    It is (n, K, 3), in eV/Å for energies, and (n, K, size, 3) for an output of several components. Where the table has
+    weights, the sum that is differentiated is that of weight · output: with 1 and 0, that of some of the rows.
     """
     output: OutputDef = model.output
     return evaluate_components(model, table, gradient) if output.differentiable else model(table)
@@ -68,7 +69,9 @@ def evaluate_components(model: Any, table: Neighborhood, gradient: Gradient) -> 
     def of_component(c: int) -> tuple[dict[str, Array], Array]:
         def total(vectors: Array) -> tuple[Array, dict[str, Array]]:
             out = model(replace(table, vectors=vectors))
-            values = out[output.name] if output.size == 1 else out[output.name][:, c]
+            values = out[output.name] if output.size == 1 else out[output.name][:, c : c + 1]
+            if table.weight is not None:
+                values = values * table.weight[:, None]
             return namespace(values).sum(values), out
 
         out, g = gradient(total, table.vectors)

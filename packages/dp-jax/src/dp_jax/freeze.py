@@ -33,7 +33,7 @@ def exported(model: Any, inputs: Mapping[str, np.ndarray], record: Mapping[str, 
     n, k = " + ".join(rows), " + ".join(slots)
     shapes = {
         "vectors": f"{n}, {k}, 3", "index": f"{n}, {k}", "types": n, "neighbor_types": f"{n}, {k}", "frame": n,
-        "fparam": f"frames, {record['numb_fparam']}", "aparam": f"{n}, {record['numb_aparam']}",
+        "fparam": f"frames, {record['numb_fparam']}", "aparam": f"{n}, {record['numb_aparam']}", "weight": n,
     }  # fmt: skip
     shapes |= {name: name for name in (*rows, *slots)}
     scope = export.SymbolicScope()
@@ -92,7 +92,7 @@ def load(path: Path) -> Evaluator:
         full, rows, slots = sizes.without_empty(table)
         given = frozen.graph_inputs(full, record)
         fparam = sizes.with_rounded_rows(given["fparam"])
-        (found,) = compiled(replace(full, fparam=fparam, aparam=given["aparam"]))
+        (found,) = compiled(replace(full, fparam=fparam, aparam=given["aparam"], weight=given.get("weight")))
         out = {name: np.asarray(x) for name, x in found.items()}
         if full is not table:
             out = {name: x[rows] for name, x in out.items()}

@@ -77,6 +77,7 @@ def without_empty(table: Neighborhood) -> tuple[Neighborhood, np.ndarray, np.nda
         neighbor_types=by_slot(table.neighbor_types, -1),
         frame=by_row(table.frame, 0),
         aparam=None if table.aparam is None else by_row(table.aparam, 0),
+        weight=None if table.weight is None else by_row(table.weight, 0),
         row_counts=row_counts,
         slot_counts=slot_counts,
     )

@@ -691,6 +691,20 @@ DP_API const char* DP_DipoleChargeModifierCheckOK(DP_DipoleChargeModifier* dcm);
 /** Whether the energy of an atom depends on the neighbours of its neighbours, so that ghosts need owners. */
 DP_API bool DP_DeepPotPassesMessages(DP_DeepPot* dp);
 DP_API bool DP_DeepSpinPassesMessages(DP_DeepSpin* dp);
+/**
+ * The energy of count atoms of a frame from the atom `first` on, and its derivatives by the coordinates of all atoms; the
+ * library finds neighbours among all. Outputs of several parts add up to those of the frame, so that each rank of a
+ * parallel program may evaluate a part, whatever the model. aparam is of all atoms.
+ */
+DP_API void DP_DeepPotComputePart(DP_DeepPot* dp, const int natoms, const double* coord, const int* atype,
+                                  const double* cell, const int first, const int count, const double* fparam,
+                                  const double* aparam, const double* charge_spin, double* energy, double* force,
+                                  double* virial, double* atomic_energy, double* atomic_virial);
+DP_API void DP_DeepSpinComputePart(DP_DeepSpin* dp, const int natoms, const double* coord, const double* spin,
+                                   const int* atype, const double* cell, const int first, const int count,
+                                   const double* fparam, const double* aparam, const double* charge_spin,
+                                   double* energy, double* force, double* force_mag, double* virial,
+                                   double* atomic_energy, double* atomic_virial);
 /** Radius of a neighbour list that has all pairs of virtual atoms within the cutoff, Å: max_spin is the longest spin, μB. */
 DP_API double DP_DeepSpinGetListCutoff(DP_DeepSpin* dp, const double max_spin);
 

@@ -52,6 +52,7 @@ def _specs(record: dict[str, Any]) -> list[tf.TensorSpec]:
         "neighbor_types": tf.TensorSpec(rows, tf.int64),
         "fparam": tf.TensorSpec((None, record["numb_fparam"]), tf.float64),
         "aparam": tf.TensorSpec((None, record["numb_aparam"]), tf.float64),
+        "weight": tf.TensorSpec((None,), tf.float64),
     }
     others = tf.TensorSpec((None,), tf.int64)
     return [tf.TensorSpec.from_spec(fixed.get(name, others), name=name) for name in record["inputs"]]

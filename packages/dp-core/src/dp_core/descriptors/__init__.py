@@ -20,6 +20,8 @@ Some say more; ``protocol`` has the answers for those that do not:
 ``split``                               blocks by type although ``sel`` limits all types together
 ``types_alone``                         ``sel`` limits each type alone, and leaving out others is meant
 ``shells``, ``marks_first``             see ``NeighborSpec``
+``message_reach``                       (steps, radius in Å): what an atom has depends on the neighbours of rows so many
+                                        steps away, and on no others. Without it each rank of LAMMPS evaluates all rows
 ``dim_chg_spin``, ``default_chg_spin``  2 for those that depend on the total charge and multiplicity, the last columns
                                         of ``table.fparam``, and what these are by default, or None
 ``map_parts(change)``                   the descriptor with ``change(part)`` for each part with statistics of its own,

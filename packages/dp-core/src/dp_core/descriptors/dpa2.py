@@ -217,6 +217,11 @@ class DPA2:
         return min(part.rcut, self.rcut), min(sum(part.sel), self.sel[0])
 
     @property
+    def message_reach(self) -> tuple[int, float]:
+        """How many steps messages come, and the radius of each in Å."""
+        return len(self.repformer.layers), self._limits(self.repformer)[0]
+
+    @property
     def marks_first(self) -> bool:
         """Whether empty slots must tell the type of the first atom of the frame."""
         return self.repinit.marks_first or (self.three_body is not None and self.three_body.marks_first)

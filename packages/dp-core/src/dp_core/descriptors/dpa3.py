@@ -153,6 +153,11 @@ class DPA3:
         return ((self.repflow.a_rcut, int(self.repflow.a_sel)),) if self.repflow.update_angle else ()
 
     @property
+    def message_reach(self) -> tuple[int, float]:
+        """How many steps messages come, and the radius of each in Å: the first layer tells the types alone."""
+        return len(self.layers) - 1, self.rcut
+
+    @property
     def dim_chg_spin(self) -> int:
         """Numbers of a frame that tell its charge and multiplicity."""
         return 0 if self.charge_spin is None else 2

@@ -14,6 +14,7 @@ from dp_core.descriptors.protocol import (
     CountSel,
     compressed,
     equivariant_rows,
+    joined_reach,
     map_parts,
     obstacle,
     with_counted_sel,
@@ -109,6 +110,11 @@ class Hybrid:
     def message_passing(self) -> bool:
         """Whether a descriptor passes messages."""
         return any(child.message_passing for child in self.list)
+
+    @property
+    def message_reach(self) -> tuple[int, float] | None:
+        """How many steps messages come, and the radius of each in Å; None where that is not known."""
+        return joined_reach([child for child in self.list if child.message_passing])
 
     @property
     def dim_out(self) -> int:

@@ -6,7 +6,7 @@ A plain descriptor sees the neighbours within one ``rcut`` and normalises one en
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from dp_core import registry
@@ -60,6 +60,15 @@ def obstacle(descriptor: Any) -> str | None:
         return "it has no network of one number."
     reason: str | None = descriptor.obstacle()
     return reason
+
+
+def joined_reach(passing: Sequence[Any]) -> tuple[int, float] | None:
+    """How far messages of several descriptors come: steps and the radius of each in Å; None where that is not known."""
+    found = [getattr(descriptor, "message_reach", None) for descriptor in passing]
+    known = [reach for reach in found if reach is not None]
+    if not known or len(known) < len(found):
+        return None
+    return max(steps for steps, _ in known), float(max(radius for _, radius in known))
 
 
 def map_parts(descriptor: Any, change: Callable[[Any], Any]) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dp_core import registry
-from dp_core.descriptors.protocol import CountSel, with_counted_sel
+from dp_core.descriptors.protocol import CountSel, joined_reach, with_counted_sel
 from dp_core.errors import ConfigError
 from dp_core.schema.section import Section
 
@@ -50,6 +50,15 @@ def members(model: Any) -> list[Member]:
 def message_passing(model: Any) -> bool:
     """Whether rows of a table depend on each other."""
     return any(member.model.descriptor.message_passing for member in members(model))
+
+
+def message_reach(model: Any) -> tuple[int, float] | None:
+    """How far messages come: (steps, radius of each in Å); None for no messages, and for any number of steps.
+
+    What an atom has depends on the neighbours of those rows that are so many steps away, and on no others.
+    """
+    passing = [member.model.descriptor for member in members(model) if member.model.descriptor.message_passing]
+    return joined_reach(passing)
 
 
 def new_model(settings: Section, type_map: Sequence[str], folder: Path = Path()) -> Any:
