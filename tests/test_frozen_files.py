@@ -221,7 +221,7 @@ def changed(path, folder, name, content):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"version": 99}', "version 99 .* reads up to 2"),
+        (b'{"version": 99}', "version 99 .* reads up to 3"),
         (b"[]", "record is unreadable"),
         (b'{"version": 1}', "record is unreadable"),
         (b'{"vers', "record is unreadable"),

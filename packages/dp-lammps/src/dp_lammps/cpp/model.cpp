@@ -11,6 +11,9 @@
 namespace dp {
 namespace {
 
+constexpr const char *kTooOld =
+    "this libdeepmd_c.so does not evaluate models that pass messages on several ranks: update dp-ops, or run one rank";
+
 std::string taken(const char *text) {
   std::string result = text ? text : "";
   if (text) DP_DeleteChar(text);
@@ -117,18 +120,23 @@ void Model::evaluate(const Atoms &atoms, bool per_atom, Result &result) {
   check();
 }
 
-void Model::evaluate_whole(const Atoms &atoms, bool per_atom, Result &result) {
+void Model::evaluate_part(const Atoms &atoms, int first, int count, bool per_atom, Result &result) {
   size(result, atoms.nlocal, spin_, per_atom);
   double *energies = per_atom ? result.atom_energy.data() : nullptr;
   double *virials = per_atom ? result.atom_virial.data() : nullptr;
   const double *fparam = or_null(atoms.fparam), *aparam = or_null(atoms.aparam), *charge = or_null(atoms.charge_spin);
-  if (pot_)
-    DP_DeepPotCompute3(pot_, 1, atoms.nlocal, atoms.coord.data(), atoms.type.data(), atoms.cell, fparam, aparam, charge,
-                       &result.energy, result.force.data(), result.virial, energies, virials);
-  else
-    DP_DeepSpinCompute3(spin_, 1, atoms.nlocal, atoms.coord.data(), atoms.spin.data(), atoms.type.data(), atoms.cell,
-                        fparam, aparam, charge, &result.energy, result.force.data(), result.magnetic.data(),
-                        result.virial, energies, virials);
+  // functions of dp-ops alone, as passes_messages is
+  if (pot_) {
+    const auto call = reinterpret_cast<decltype(&DP_DeepPotComputePart)>(dlsym(RTLD_DEFAULT, "DP_DeepPotComputePart"));
+    if (!call) throw std::runtime_error(kTooOld);
+    call(pot_, atoms.nlocal, atoms.coord.data(), atoms.type.data(), atoms.cell, first, count, fparam, aparam, charge,
+         &result.energy, result.force.data(), result.virial, energies, virials);
+  } else {
+    const auto call = reinterpret_cast<decltype(&DP_DeepSpinComputePart)>(dlsym(RTLD_DEFAULT, "DP_DeepSpinComputePart"));
+    if (!call) throw std::runtime_error(kTooOld);
+    call(spin_, atoms.nlocal, atoms.coord.data(), atoms.spin.data(), atoms.type.data(), atoms.cell, first, count, fparam,
+         aparam, charge, &result.energy, result.force.data(), result.magnetic.data(), result.virial, energies, virials);
+  }
   check();
 }
 

@@ -67,8 +67,9 @@ class Model {
   /// Evaluates the local atoms. Raises std::runtime_error.
   void evaluate(const Atoms &atoms, bool per_atom, Result &result);
 
-  /// Evaluates a whole system, whose neighbours the library finds; ghosts and lists of atoms are not read.
-  void evaluate_whole(const Atoms &atoms, bool per_atom, Result &result);
+  /// Evaluates the energies of count atoms from the first on, with their derivatives by all local ones, whose neighbours
+  /// the library finds; ghosts and lists of atoms are not read. Raises std::runtime_error.
+  void evaluate_part(const Atoms &atoms, int first, int count, bool per_atom, Result &result);
 
  private:
   void check() const;

@@ -78,7 +78,7 @@ class PairDeep : public LAMMPS_NS::Pair {
   Sizes sizes_;
   DeviationFile file_;
   bool restarted_ = false;
-  bool whole_ = false;  // messages between atoms of several ranks: rank 0 evaluates all atoms
+  bool whole_ = false;  // messages between atoms of several ranks, each of which knows all atoms
 
   double cutoff_ = 0;       // of neighbours, in units of LAMMPS
   double max_spin_ = 0;     // the longest spin for which the cutoff is enough, μB

@@ -140,7 +140,7 @@ void PairDeep::report() {
   text += fmt::format("\n  rcut in model:      {}\n  ntypes in model:    {}\n", models_[0].cutoff(), models_[0].types());
   if (strcmp(update->unit_style, "metal") != 0)
     text += fmt::format("  units: 1 eV = {:.6g}, 1 angstrom = {:.6g}\n", energy_unit_, length_);
-  if (whole_) text += "  messages pass between atoms: rank 0 evaluates all of them, more ranks make it no faster\n";
+  if (whole_) text += "  messages pass between atoms: each rank evaluates its own and those that they hear from\n";
   utils::logmesg(lmp, text);
 }
 

@@ -1,6 +1,6 @@
-// Models that pass messages between atoms, on several ranks. Rank 0 evaluates all atoms: the numbers are those of one
-// rank, and so is the time. Ghosts wide enough for all layers and their derivative would hold more atoms than most
-// systems have.
+// Models that pass messages between atoms, on several ranks. Every rank knows all atoms and evaluates the energies of its
+// own: dp-ops finds the atoms of other ranks that these depend on, each of them once, and no others. Ghosts as wide as
+// that would burden all of LAMMPS, and be more than all atoms where the system is not much wider than the messages come.
 #include <algorithm>
 #include <stdexcept>
 
@@ -15,16 +15,22 @@ using namespace LAMMPS_NS;
 namespace dp {
 namespace {
 
-/// Lengths and places of what each rank gives, width numbers an atom.
+/// How many atoms each rank has, and how many all before it.
 struct Shares {
   std::vector<int> counts, starts;
   int total = 0;
+
+  Shares scaled(int width) const {
+    Shares result{counts, starts, total * width};
+    for (int &n : result.counts) n *= width;
+    for (int &n : result.starts) n *= width;
+    return result;
+  }
 };
 
-Shares shares(int n, int width, int nprocs, MPI_Comm world) {
+Shares shares(int n, int nprocs, MPI_Comm world) {
   Shares result{std::vector<int>(nprocs), std::vector<int>(nprocs), 0};
-  int own = n * width;
-  MPI_Allgather(&own, 1, MPI_INT, result.counts.data(), 1, MPI_INT, world);
+  MPI_Allgather(&n, 1, MPI_INT, result.counts.data(), 1, MPI_INT, world);
   for (int k = 0; k < nprocs; ++k) {
     result.starts[k] = result.total;
     result.total += result.counts[k];
@@ -32,19 +38,21 @@ Shares shares(int n, int width, int nprocs, MPI_Comm world) {
   return result;
 }
 
+/// The values of the atoms of all ranks; those of ghosts, behind the others, are left out.
 template <typename T>
-std::vector<T> gathered(const std::vector<T> &values, int n, int width, int nprocs, MPI_Comm world, MPI_Datatype type) {
-  const Shares s = shares(n, width, nprocs, world);
+std::vector<T> gathered(const std::vector<T> &values, int n, int width, const Shares &atoms, MPI_Comm world,
+                        MPI_Datatype type) {
+  const Shares s = atoms.scaled(width);
   std::vector<T> all(s.total);
-  MPI_Gatherv(values.data(), n * width, type, all.data(), s.counts.data(), s.starts.data(), type, 0, world);
+  MPI_Allgatherv(values.data(), n * width, type, all.data(), s.counts.data(), s.starts.data(), type, world);
   return all;
 }
 
-/// Gives each rank its part, followed by zeros for its ghosts.
-void scatter(std::vector<double> &values, int n, int nghost, int width, int nprocs, MPI_Comm world) {
-  const Shares s = shares(n, width, nprocs, world);
+/// Gives each rank what all have found of its atoms, followed by zeros for its ghosts.
+void sum(std::vector<double> &values, int n, int nghost, int width, const Shares &atoms, MPI_Comm world) {
+  const Shares s = atoms.scaled(width);
   std::vector<double> own(static_cast<size_t>(n + nghost) * width, 0);
-  MPI_Scatterv(values.data(), s.counts.data(), s.starts.data(), MPI_DOUBLE, own.data(), n * width, MPI_DOUBLE, 0, world);
+  MPI_Reduce_scatter(values.data(), own.data(), s.counts.data(), MPI_DOUBLE, MPI_SUM, world);
   values = std::move(own);
 }
 
@@ -65,31 +73,32 @@ void separate_images(Atoms &atoms, const int *periodic, double cutoff) {
 }  // namespace
 
 void PairDeep::evaluate_whole(Model &model, bool per_atom, Result &result) {
-  const int n = atoms_.nlocal, nprocs = comm->nprocs;
+  const int n = atoms_.nlocal, nghost = atoms_.nghost;
+  const Shares ranks = shares(n, comm->nprocs, world);
   Atoms all;
-  all.coord = gathered(atoms_.coord, n, 3, nprocs, world, MPI_DOUBLE);
-  all.type = gathered(atoms_.type, n, 1, nprocs, world, MPI_INT);
-  if (with_spin_) all.spin = gathered(atoms_.spin, n, 3, nprocs, world, MPI_DOUBLE);
-  if (!atoms_.aparam.empty() || sizes_.aparam)
-    all.aparam = gathered(atoms_.aparam, n, sizes_.aparam, nprocs, world, MPI_DOUBLE);
-  all.nlocal = static_cast<int>(all.type.size());
+  all.coord = gathered(atoms_.coord, n, 3, ranks, world, MPI_DOUBLE);
+  all.type = gathered(atoms_.type, n, 1, ranks, world, MPI_INT);
+  if (with_spin_) all.spin = gathered(atoms_.spin, n, 3, ranks, world, MPI_DOUBLE);
+  if (sizes_.aparam) all.aparam = gathered(atoms_.aparam, n, sizes_.aparam, ranks, world, MPI_DOUBLE);
+  all.nlocal = ranks.total;
   all.fparam = atoms_.fparam;
   all.charge_spin = atoms_.charge_spin;
   std::copy_n(atoms_.cell, 9, all.cell);
   separate_images(all, domain->periodicity, cutoff_ / length_);
   result = Result();
-  if (comm->me == 0) {
-    try {
-      model.evaluate_whole(all, per_atom, result);
-    } catch (const std::runtime_error &e) {
-      error->one(FLERR, "pair_style {}: {}", name_, e.what());
-    }
+  const int first = ranks.starts[comm->me];
+  try {
+    model.evaluate_part(all, first, n, per_atom, result);
+  } catch (const std::runtime_error &e) {
+    error->one(FLERR, "pair_style {}: {}", name_, e.what());
   }
-  scatter(result.force, n, atoms_.nghost, 3, nprocs, world);
-  if (with_spin_) scatter(result.magnetic, n, atoms_.nghost, 3, nprocs, world);
+  sum(result.force, n, nghost, 3, ranks, world);
+  if (with_spin_) sum(result.magnetic, n, nghost, 3, ranks, world);
   if (!per_atom) return;
-  scatter(result.atom_energy, n, atoms_.nghost, 1, nprocs, world);
-  scatter(result.atom_virial, n, atoms_.nghost, 9, nprocs, world);
+  std::vector<double> energies(n + nghost, 0);
+  std::copy_n(result.atom_energy.begin() + first, n, energies.begin());
+  result.atom_energy = std::move(energies);
+  sum(result.atom_virial, n, nghost, 9, ranks, world);
 }
 
 }  // namespace dp
