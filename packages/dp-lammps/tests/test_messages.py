@@ -1,4 +1,4 @@
-"""Models that pass messages, on several ranks: every rank evaluates its own atoms, and the numbers are those of one rank."""
+"""Models that pass messages, on several ranks, each of which evaluates its own atoms: the numbers are those of one."""
 
 from __future__ import annotations
 

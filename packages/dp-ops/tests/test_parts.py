@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def chain(name: str, cells: int = CELLS) -> Frame:
     return everyone, np.tile(types, cells).astype(np.int32), cell * np.array([cells, 1, 1])[:, None]
 
 
-def part(pot: Pot, frame: Frame, first: int, count: int) -> dict[str, np.ndarray]:
+def part(pot: Pot, frame: Frame, first: int, count: int, charge: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """The outputs of some atoms of a frame."""
     coord, types, cell = (np.ascontiguousarray(x) for x in frame)
     n = len(types)
@@ -41,7 +42,7 @@ def part(pot: Pot, frame: Frame, first: int, count: int) -> dict[str, np.ndarray
     }  # fmt: skip
     given = [address(x) for x in (coord, types, cell)]
     library().DP_DeepPotComputePart(
-        pot.object, n, *given, first, count, None, None, None, *(address(x) for x in out.values())
+        pot.object, n, *given, first, count, None, None, address(charge), *(address(x) for x in out.values())
     )
     return out
 
@@ -64,14 +65,15 @@ def open_pot() -> Any:
 def test_parts_add_up(name: str, open_pot: Callable[..., Pot]) -> None:
     pot, frame = open_pot(GOLDEN / f"{name}.dp"), chain(name)
     n = len(frame[1])
-    whole = pot(*frame)
+    charge = np.array([1.0, 2.0]) if "charge" in name else None
+    whole = pot(*frame, parameters={} if charge is None else {"charge_spin": charge})
     assert pot.message == ""
     cuts = [0, 5, n // 3, n // 3, n]
-    parts = [part(pot, frame, a, b - a) for a, b in zip(cuts, cuts[1:], strict=False)]
+    parts = [part(pot, frame, a, b - a, charge) for a, b in pairwise(cuts)]
     assert pot.message == ""
     assert parts[2]["energy"] == 0
     assert not parts[2]["force"].any()
-    for a, b, found in zip(cuts, cuts[1:], parts, strict=False):
+    for a, b, found in zip(cuts[:-1], cuts[1:], parts, strict=True):
         assert not found["atom_energy"][:a].any()
         assert not found["atom_energy"][b:].any()
         assert found["energy"] == pytest.approx(found["atom_energy"].sum(), rel=1e-12)
