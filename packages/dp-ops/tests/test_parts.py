@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from capi import GOLDEN, Pot, address, library, text
 
 NAMES = ["dpa2_small", "dpa2_threebody", "dpa3_small", "dpa3_charge_spin", "se_e2_a_oneside"]
-CELLS = 6  # as many that messages from one do not come to the one most distant
+CELLS = 8  # as many that nothing comes from one to the most distant
 Frame = tuple[np.ndarray, np.ndarray, np.ndarray]  # coordinates (n, 3), types (n,), cell (3, 3)
 
 
@@ -89,12 +89,12 @@ def test_nothing_far_away_is_evaluated(name: str, open_pot: Callable[..., Pot]) 
     n = len(types) // CELLS
     near = part(pot, (coord, types, cell), 0, n)
     broken = coord.copy()
-    broken[3 * n + 1] = broken[3 * n]
+    broken[4 * n + 1] = broken[4 * n]
     found = part(pot, (broken, types, cell), 0, n)
     assert pot.message == ""
     for key, values in near.items():
         np.testing.assert_allclose(found[key], values, rtol=1e-12, atol=1e-13, err_msg=key)
-    part(pot, (broken, types, cell), 2 * n, n)
+    part(pot, (broken, types, cell), 3 * n, n)
     assert "at the same place" in pot.message
 
 
