@@ -18,8 +18,9 @@ import pytest
 
 import dp_ops
 from dp_core.backend import get_backend
-from dp_core.frozen import capabilities, graph_inputs
+from dp_core.frozen import capabilities, graph_inputs, sample_table
 from dp_core.model_file import document_bytes, load_model
+from dp_core.module import replace
 from dp_core.neighbors import build_batch, frame_neighbors
 from dp_core.outputs import forces
 from dp_ops.build import build, find_built
@@ -132,6 +133,22 @@ def check_stored_numbers(program: Path, path: Path, name: str, folder: Path, thr
 @pytest.mark.parametrize("suffix", QUICK)
 def test_stored_numbers(program, frozen_file, tmp_path, suffix, name):
     check_stored_numbers(program, frozen_file(name, suffix), name, tmp_path, threads=3)
+
+
+@pytest.mark.parametrize("suffix", QUICK)
+def test_weights_of_rows(program, frozen_file, tmp_path, suffix):
+    """Only what rows with weight depend on has a gradient: that of the model in Python."""
+    model = load_model(GOLDEN / "dpa2_small.dp")
+    table = sample_table(model)
+    table = replace(table, weight=(np.arange(len(table.types)) < 3).astype(float))
+    write_inputs(graph_inputs(table, capabilities(model)), tmp_path / "inputs")
+    out = run(program, frozen_file("dpa2_small", suffix), tmp_path / "inputs")
+    expected = get_backend("numpy").evaluator(model)(table)
+    whole = get_backend("numpy").evaluator(model)(replace(table, weight=None))
+    for name in ("energy", "gradient"):
+        limit = 1e-9 * np.abs(expected[name]).max()
+        np.testing.assert_allclose(out[name], expected[name].ravel(), rtol=0, atol=limit, err_msg=name)
+    assert np.abs(whole["gradient"] - expected["gradient"]).max() > 1e-3 * np.abs(whole["gradient"]).max()
 
 
 @pytest.mark.slow
