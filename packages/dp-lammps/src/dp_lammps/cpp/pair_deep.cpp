@@ -149,8 +149,7 @@ double PairDeep::energy_at(double fparam) {
   atoms_.fparam = {fparam};
   Result result;
   evaluate(models_[0], false, result);
-  const double own = scale_[1][1] * result.energy * energy_unit_;
-  double sum = 0;
+  double own = scale_[1][1] * result.energy * energy_unit_, sum = 0;
   MPI_Allreduce(&own, &sum, 1, MPI_DOUBLE, MPI_SUM, world);
   return sum;
 }
