@@ -4,6 +4,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <stdexcept>
 #include <sys/stat.h>
 
@@ -56,6 +57,13 @@ int rank_in_node(int me, int nprocs, MPI_Comm world) {
   int rank = 0;
   for (int k = 0; k < me; ++k) rank += std::strncmp(own, &names[static_cast<size_t>(k) * kLength], kLength) == 0;
   return rank;
+}
+
+/// Each LAMMPS that has read a restart file and not run since: its files of deviations go on. The pair style itself
+/// cannot remember it, as hybrid styles make their parts anew at the pair_style line that follows.
+std::set<const LAMMPS *> &restarted() {
+  static std::set<const LAMMPS *> all;
+  return all;
 }
 
 }  // namespace
@@ -130,10 +138,11 @@ void PairDeep::open_file() {
     std::vector<std::string> names{"max_devi_v", "min_devi_v", "avg_devi_v"};
     for (const char *part : with_spin_ ? std::vector<const char *>{"fr", "fm"} : std::vector<const char *>{"f"})
       for (const char *kind : {"max", "min", "avg"}) names.push_back(std::string(kind) + "_devi_" + part);
-    file_.open(options_.out_file, restarted_, names, options_.atomic && !with_spin_ ? "atm_devi_f(N)" : "");
+    file_.open(options_.out_file, restarted().count(lmp) > 0, names, options_.atomic && !with_spin_ ? "atm_devi_f(N)" : "");
   }
-  restarted_ = false;
 }
+
+void PairDeep::note_restart() { restarted().insert(lmp); }
 
 void PairDeep::report() {
   if (comm->me != 0) return;
@@ -230,6 +239,7 @@ void PairDeep::init_style() {
   if (with_spin_) reach_virtual_atoms();
   check_special_bonds();
   check_sources();
+  restarted().erase(lmp);
   neighbor->add_request(this, NeighConst::REQ_FULL);
   for (auto &model : models_) model.forget_list();
   calls_ = -1;
