@@ -76,7 +76,7 @@ ELECTRONS = "fix hot all {style} 7 1.0 1.0 1.0 100.0 0.0 1.0 2 3 1 {given}\n"
 
 
 def box_of_water(lammps) -> tuple[Atoms, np.ndarray]:
-    """Atoms in a box that fix ttm takes, one a little outside of it, and temperatures of its cells (2, 3, 1) in a file."""
+    """Atoms in a box that fix ttm takes, and temperatures of its cells (2, 3, 1) in a file."""
     random = np.random.default_rng(8)
     places = np.stack(np.meshgrid(*(2.5 * np.arange(4) for _ in range(3)), indexing="ij"), axis=-1).reshape(-1, 3)
     atoms = Atoms(["O", "H"] * 32, places + random.normal(0.5, 0.2, places.shape), cell=[10, 10, 10], pbc=True)
@@ -149,6 +149,43 @@ def test_default_parameters(lammps, water):
     given = lammps(lammps.head(f"deepmd {lammps.model(name)} fparam 0.3 -0.2") + "run 0\n").rows[0]
     other = lammps(lammps.head(f"deepmd {lammps.model(name)} fparam 0.3 0.2") + "run 0\n").rows[0]
     assert default["PotEng"] == given["PotEng"] != other["PotEng"]
+
+
+def test_charge_and_multiplicity(lammps):
+    """Those of the line; a model without default values asks for it."""
+    name = "dpa3_charge_spin"
+    with np.load(GOLDEN / f"{name}.npz") as case:
+        types, cell, places = case["atype"], case["box"][0].reshape(3, 3), case["coord"][0]
+    lammps.model(name)
+    with DeepPot(lammps.folder / f"{name}.dp", backend="numpy") as model:
+        known = model.get_type_map()
+    atoms = Atoms(np.array(known)[types], places.reshape(-1, 3), cell=cell, pbc=True)
+    atoms.set_cell(atoms.cell.standard_form()[0], scale_atoms=True)
+    elements = [element for element in known if element in atoms.symbols]
+    lammps.data(atoms, elements)
+    head = lammps.head(f"deepmd {name}.dp", elements=" ".join(elements))
+    done = lammps(head.replace(f"{name}.dp", f"{name}.dp charge_spin 1 2") + DUMP + "run 0\n")
+    energy, forces = evaluated(lammps, name, atoms, charge_spin=[[1.0, 2.0]])
+    assert done.rows[0]["PotEng"] == pytest.approx(energy, rel=1e-12)
+    np.testing.assert_allclose(done.dump()[0], forces, rtol=1e-9, atol=1e-13)
+    done = lammps(head + "run 0\n", good=False)
+    assert "Write `charge_spin CHARGE MULTIPLICITY`" in " ".join(done.text.split())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "compute p all reduce ave v_s|fparam_from_compute p",
+        "fix p all ave/time 1 1 1 v_half|fparam_from_fix p",
+    ],
+)
+def test_one_parameter_from_a_scalar(lammps, water, source):
+    name = one_parameter(lammps.folder, numb_fparam=1)
+    lammps.data(water, ["O", "H"])
+    lines, words = source.split("|")
+    lines = f"variable s atom 0.5\nvariable half equal 0.5\n{lines}\n"
+    done = lammps(lammps.head(f"deepmd {name}.dp {words}", before=lines) + "run 1\n", ranks=2)
+    assert done.rows[1]["PotEng"] == pytest.approx(evaluated(lammps, name, water, fparam=[[0.5]])[0], rel=1e-12)
 
 
 @pytest.mark.parametrize("missing", ["fparam", "aparam"])

@@ -140,7 +140,9 @@ void PairDeep::evaluate(Model &model, bool per_atom, Result &result) {
   try {
     model.evaluate(atoms_, per_atom, result);
   } catch (const std::runtime_error &e) {
-    error->one(FLERR, "pair_style {}: {}", name_, e.what());
+    const bool untold = sizes_.charge_spin && options_.charge_spin.empty();
+    const char *more = untold ? " Write `charge_spin CHARGE MULTIPLICITY` on the pair_style line." : "";
+    error->one(FLERR, "pair_style {}: {}{}", name_, e.what(), more);
   }
 }
 
