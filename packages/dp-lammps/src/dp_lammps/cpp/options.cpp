@@ -45,6 +45,13 @@ class Reader {
     return value;
   }
 
+  /// What is added to a size before it divides.
+  double level(const std::string &name) {
+    const double value = number("Illegal " + name + ", not provided: write `" + name + " LEVEL`");
+    if (value < 0) fail("Illegal " + name + ", should be >= 0");
+    return value;
+  }
+
   int integer(const std::string &message) {
     const double value = number(message);
     if (value != static_cast<int>(value)) fail(message + " (not an integer)");
@@ -117,9 +124,9 @@ Options parse_options(const std::vector<std::string> &words, const Sizes &sizes,
     } else if (key == "atomic") {
       options.atomic = true;
     } else if (key == "relative") {
-      options.relative = reader.number("Illegal relative, not provided: write `relative LEVEL`");
+      options.relative = reader.level(key);
     } else if (key == "relative_v") {
-      options.relative_virial = reader.number("Illegal relative_v, not provided: write `relative_v LEVEL`");
+      options.relative_virial = reader.level(key);
     } else if (key == "ttm") {
       options.electrons = reader.text("invalid ttm key: should be ttm ttm_fix_id(str)");
       if (sizes.aparam > 1 || (sizes.aparam == 0 && sizes.fparam != 1))
