@@ -163,10 +163,12 @@ def test_ranks_do_not_matter(lammps):
         ("pppm/dplr 1e-6", "pppm 1e-6", "write `kspace_style pppm/dplr`"),
         ("pxy vol f_dipoles f_dipoles[1]", "\nunfix dipoles", "kspace_style pppm/dplr adds no forces itself"),
         ("model dipole.dp", "model se_e2_a_oneside.dp", "not the model of the energy"),
+        ("model dipole.dp", "model dplr.dp", "save_model(load_model('dplr.dp').modifier.dipole, 'dipole.dp')"),
         ("type_associate 1 3 2 4", "type_associate 1 3 2 9", "there are 4 atom types"),
     ],
 )
 def test_messages(lammps, old, new, message):
+    lammps.model("dplr")
     done = lammps(head(lammps).replace(old, new) + "run 0\n", good=False)
     assert done.status != 0
     assert message in " ".join(done.text.split())

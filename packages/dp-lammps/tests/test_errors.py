@@ -22,18 +22,23 @@ CASES = {
     "no file": ({"style": f"deepmd {MODEL} out_file"}, "", "Illegal out_file, not provided"),
     "relative": ({"style": f"deepmd {MODEL} relative"}, "", "Illegal relative, not provided"),
     "relative_v": ({"style": f"deepmd {MODEL} relative_v atomic"}, "", "Illegal relative_v, not provided"),
+    "negative": ({"style": f"deepmd {MODEL} relative -1"}, "", "Illegal relative, should be >= 0"),
+    "dipole": ({"style": "deepmd dipole.dp"}, "", "`compute ID all deeptensor/atom dipole.dp`"),
+    "spin": ({"style": "deepmd spin_se_e2_a.dp"}, "", "`pair_style deepspin spin_se_e2_a.dp`"),
+    "without spin": ({"style": f"deepspin {MODEL}"}, "", f"`pair_style deepmd {MODEL}`"),
     "fparam": ({"style": f"deepmd {MODEL} fparam 1"}, "", "Illegal fparam, the dimension should be 0"),
     "aparam": ({"style": f"deepmd {MODEL} aparam 1"}, "", "Illegal aparam, the dimension should be 0"),
     "charge_spin": ({"style": f"deepmd {MODEL} charge_spin 0 1"}, "", "Illegal charge_spin, the dimension should be 0"),
     "source": ({"style": f"deepmd {MODEL} aparam_from_compute c"}, "", "the model takes no such parameters"),
-    "ttm": ({"style": f"deepmd {MODEL} ttm t"}, "", "aparam_from_compute"),
+    "ttm": ({"style": f"deepmd {MODEL} ttm t"}, "", "this model takes 0 and 0: remove `ttm`"),
+    "ttm without fix": ({"style": f"deepmd {MODEL} ttm"}, "", "should be ttm ttm_fix_id(str)"),
     "old spin": ({"style": f"deepmd {MODEL} spin_norm 1"}, "", "pair_style deepspin"),
     "no such model": ({"style": "deepmd none.dp"}, "", "none.dp"),
     "element": ({"elements": "O Hx"}, "", "element Hx not found in the model; it knows: O H"),
     "elements": ({"elements": "O H H"}, "", "name one for each type"),
     "range": ({"elements": "O H\npair_coeff 1 1 O"}, "", "pair_coeff * *."),
     "stress": ({}, "compute s all stress/atom NULL pair\ndump 1 all custom 1 d c_s[1]", "centroid/stress/atom"),
-    "no spins": ({"style": f"deepspin {MODEL}"}, "", "deepspin"),
+    "no spins": ({"style": "deepspin spin_se_e2_a.dp", "elements": "Ni O"}, "", "write `atom_style spin`"),
     "dedn": (
         {},
         "variable v equal 1\ncompute d all deepmd/fparam/dedn v_v\nthermo_style custom c_d",
@@ -45,7 +50,8 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_message(lammps, water, case):
-    lammps.model(NAME)
+    for name in (NAME, "dipole", "spin_se_e2_a"):
+        lammps.model(name)
     lammps.data(water, ["O", "H"])
     lines, after, message = CASES[case]
     done = lammps(lammps.head(**({"style": f"deepmd {MODEL}"} | lines)) + after + "\nrun 0\n", good=False)
@@ -80,7 +86,17 @@ def test_file_cut_in_half(lammps, water, ranks):
     lammps.data(water, ["O", "H"])
     done = lammps(lammps.head(f"deepmd {MODEL}") + "run 0\n", ranks=ranks, good=False)
     assert done.status != 0
-    assert f"model {MODEL}" in done.text
+    assert f"{MODEL}: it is cut off" in done.text
+
+
+def test_atoms_that_are_nowhere(lammps, water):
+    """A force without bounds makes coordinates that are no numbers before neighbours are looked up again."""
+    lammps.model(NAME)
+    lammps.data(water, ["O", "H"])
+    moving = "neigh_modify every 1000 delay 1000 check no\nfix 1 all nve\nfix 2 all addforce 1e308 0 0\nrun 20\n"
+    done = lammps(lammps.head(f"deepmd {MODEL}") + moving, good=False)
+    assert done.status != 0
+    assert "are no numbers" in " ".join(done.text.split())
 
 
 def test_gaps_in_ids(lammps, water):

@@ -43,6 +43,7 @@ def test_ten_steps(files, capfd, ranks):
     [
         (["none.dp", "water.xyz"], "none.dp"),
         (["se_e2_a_oneside.dp", "none.xyz"], "No file none.xyz"),
+        (["se_e2_a_oneside.dp", "."], "is a folder, as systems of training data are"),
         (["se_e2_a_oneside.dp", "copper.xyz"], "the structure has Cu"),
         (["se_e2_a_oneside.dp", "slab.xyz"], "periodic in some directions"),
         (["se_e2_a_oneside.dp", "water.xyz", "--options", "fparam 1"], "Illegal fparam"),

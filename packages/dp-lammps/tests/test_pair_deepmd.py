@@ -217,6 +217,23 @@ def test_restart_goes_on_with_the_file(lammps, water):
     assert (two.folder / "model_devi.out").read_text().count("#") == 1
 
 
+def test_restart_of_a_hybrid_goes_on_with_the_file(lammps, water):
+    """The parts of a hybrid style are made anew by its pair_style line; a new file has a header all the same."""
+    models = f"{lammps.model(NAME)} {lammps.model(NAME, seed=1)}"
+    lammps.data(water, ["O", "H"])
+    style = f"hybrid/overlay deepmd {models} out_freq 2 zero 3.0"
+    more = "pair_coeff * * zero\nfix 1 all nve\ntimestep 0.001\n"
+    lammps(lammps.head(style, elements="deepmd O H") + more + "run 4\nwrite_restart restart\n")
+    lines = f"pair_style {style}\npair_coeff * * deepmd O H\nneighbor 0.5 bin\n" + more
+    two = lammps("read_restart restart\n" + lines + "run 4\n")
+    assert two.deviation()[:, 0].tolist() == [0, 2, 4, 4, 6, 8]
+    other = lines.replace("out_freq 2", "out_freq 2 out_file other")
+    two = lammps("read_restart restart\n" + other + "run 2\n" + lines + "run 0\n")
+    assert two.deviation("other")[:, 0].tolist() == [4, 6]
+    assert (two.folder / "other").read_text().startswith("#")
+    assert two.deviation()[:, 0].tolist() == [6]  # a pair_style line after a run begins its file
+
+
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_file_that_cannot_be_written_ends_all_ranks(lammps, water, ranks):
     style = f"deepmd {lammps.model(NAME)} {lammps.model(NAME, seed=1)} out_file absent/devi"

@@ -66,3 +66,27 @@ def test_spins_that_grow_between_runs(lammps):
     longer = "set type 1 spin/atom 3.5 1 2 3\n"
     after, before = lammps(head + "run 0\n" + longer + "run 0\n"), lammps(head + longer + "run 0\n")
     assert after.rows[0]["PotEng"] == pytest.approx(before.rows[0]["PotEng"], rel=1e-13)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_deviation_of_two_models(lammps, ranks):
+    """Of forces and of magnetic forces, in sum and for each atom, is that of the models run by themselves."""
+    lengths = write_data(lammps.folder)[0]["length"][:, None]
+    models = [lammps.model("spin_se_e2_a"), lammps.model("spin_se_e2_a", seed=1)]
+    tables = []
+    for model in models:
+        head = lammps.head(f"deepspin {model}", atom_style="spin", elements="Ni O")
+        table = lammps(head + DUMP + "run 0\n").dump()[0]
+        magnetic = np.divide(table[:, 3:] * HBAR, lengths, out=np.zeros_like(table[:, 3:]), where=lengths > 0)
+        tables.append((table[:, :3], magnetic))
+    style = f"deepspin {' '.join(models)} out_freq 1 out_file devi atomic"
+    found = lammps(lammps.head(style, atom_style="spin", elements="Ni O") + "run 0\n", ranks=ranks).deviation("devi")[0]
+    wanted, each = [], []
+    for pair in zip(*tables):
+        of_atoms = np.sqrt(np.var(np.stack(pair), axis=0).sum(axis=-1))
+        wanted += [of_atoms.max(), of_atoms.min(), of_atoms.mean()]
+        each.append(of_atoms)
+    np.testing.assert_allclose(found[4:10], wanted, rtol=2e-6)
+    np.testing.assert_allclose(found[10:], np.concatenate(each), rtol=2e-6, atol=1e-15)
+    names = (lammps.folder / "devi").read_text().splitlines()[0].split()
+    assert names[5:] == [f"{kind}_devi_{part}" for part in ("fr", "fm") for kind in ("max", "min", "avg")]

@@ -72,6 +72,76 @@ def test_frame_parameters_from_a_fix(lammps, water):
     assert done.rows[1]["PotEng"] == pytest.approx(energy, rel=1e-12)
 
 
+ELECTRONS = "fix hot all {style} 7 1.0 1.0 1.0 100.0 0.0 1.0 2 3 1 {given}\n"
+
+
+def box_of_water(lammps) -> tuple[Atoms, np.ndarray]:
+    """Atoms in a box that fix ttm takes, and temperatures of its cells (2, 3, 1) in a file."""
+    random = np.random.default_rng(8)
+    places = np.stack(np.meshgrid(*(2.5 * np.arange(4) for _ in range(3)), indexing="ij"), axis=-1).reshape(-1, 3)
+    atoms = Atoms(["O", "H"] * 32, places + random.normal(0.5, 0.2, places.shape), cell=[10, 10, 10], pbc=True)
+    lammps.data(atoms, ["O", "H"])
+    temperatures = random.uniform(0.1, 0.9, (2, 3, 1))
+    lines = [f"{i + 1} {j + 1} {k + 1} {t:.17g}" for (i, j, k), t in np.ndenumerate(temperatures)]
+    (lammps.folder / "electrons").write_text("# UNITS: metal\n" + "\n".join(lines) + "\n")
+    return atoms, temperatures
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_temperatures_of_electrons(lammps, ranks):
+    """Each atom has that of its cell as its atomic parameter."""
+    atoms, temperatures = box_of_water(lammps)
+    name = "ener_fparam_aparam"
+    fix = ELECTRONS.format(style="ttm", given="infile electrons")
+    text = lammps.head(f"deepmd {lammps.model(name)} fparam 0.1 0.2 ttm hot", before=fix) + DUMP + "run 0\n"
+    done = lammps(text, ranks=ranks)
+    cells = np.floor(atoms.get_scaled_positions() * [2, 3, 1]).astype(int)
+    aparam = temperatures[tuple(cells.T)].reshape(1, -1, 1)
+    energy, forces = evaluated(lammps, name, atoms, fparam=[[0.1, 0.2]], aparam=aparam)
+    assert done.rows[0]["PotEng"] == pytest.approx(energy, rel=1e-12)
+    np.testing.assert_allclose(done.dump()[0], forces, rtol=1e-9, atol=1e-13)
+
+
+def one_parameter(folder: Path, **fitting: int) -> str:
+    """A new model with one parameter, in a folder; its name."""
+    model = {
+        "type_map": ["O", "H"],
+        "descriptor": {"type": "se_e2_a", "sel": [36, 36], "rcut": 4.5, "neuron": [4, 8], "seed": 1},
+        "fitting_net": {"neuron": [10], "seed": 1} | fitting,
+    }
+    save_model(new_model(parse_model(model), ["O", "H"]), folder / "one_parameter.dp")
+    return "one_parameter"
+
+
+def test_mean_temperature_of_electrons(lammps):
+    """The frame parameter of a model without atomic ones, also while the temperatures change."""
+    atoms, temperatures = box_of_water(lammps)
+    name = one_parameter(lammps.folder, numb_fparam=1)
+    fix = ELECTRONS.format(style="ttm", given="infile electrons outfile 1 after")
+    fix += "velocity all create 300 7\ntimestep 1e-4\n"
+    done = lammps(lammps.head(f"deepmd {name}.dp ttm hot", before=fix) + "run 2\n", ranks=2)
+    first, last = done.rows[0]["PotEng"], done.rows[2]["PotEng"]
+    assert first == pytest.approx(evaluated(lammps, name, atoms, fparam=[[temperatures.mean()]])[0], rel=1e-12)
+    after = np.loadtxt(lammps.folder / "after.1")[:, 3].mean()  # without a fix that moves them atoms stay
+    assert abs(after - temperatures.mean()) > 1e-6
+    assert last == pytest.approx(evaluated(lammps, name, atoms, fparam=[[after]])[0], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("fix", "message"),
+    [
+        ("", "write `fix hot all ttm ...`"),
+        (ELECTRONS.format(style="ttm/grid", given="set 0.5"), "fix ttm and fix ttm/mod alone"),
+        ("fix hot all nve\n", "fix hot is of style nve"),
+    ],
+)
+def test_no_temperatures_of_electrons(lammps, fix, message):
+    box_of_water(lammps)
+    name = one_parameter(lammps.folder, numb_aparam=1)
+    done = lammps(lammps.head(f"deepmd {name}.dp ttm hot", before=fix) + "run 0\n", good=False)
+    assert message in " ".join(done.text.split())
+
+
 def test_default_parameters(lammps, water):
     name = "ener_default_fparam"
     lammps.data(water, ["O", "H"])
@@ -79,6 +149,43 @@ def test_default_parameters(lammps, water):
     given = lammps(lammps.head(f"deepmd {lammps.model(name)} fparam 0.3 -0.2") + "run 0\n").rows[0]
     other = lammps(lammps.head(f"deepmd {lammps.model(name)} fparam 0.3 0.2") + "run 0\n").rows[0]
     assert default["PotEng"] == given["PotEng"] != other["PotEng"]
+
+
+def test_charge_and_multiplicity(lammps):
+    """Those of the line; a model without default values asks for it."""
+    name = "dpa3_charge_spin"
+    with np.load(GOLDEN / f"{name}.npz") as case:
+        types, cell, places = case["atype"], case["box"][0].reshape(3, 3), case["coord"][0]
+    lammps.model(name)
+    with DeepPot(lammps.folder / f"{name}.dp", backend="numpy") as model:
+        known = model.get_type_map()
+    atoms = Atoms(np.array(known)[types], places.reshape(-1, 3), cell=cell, pbc=True)
+    atoms.set_cell(atoms.cell.standard_form()[0], scale_atoms=True)
+    elements = [element for element in known if element in atoms.symbols]
+    lammps.data(atoms, elements)
+    head = lammps.head(f"deepmd {name}.dp", elements=" ".join(elements))
+    done = lammps(head.replace(f"{name}.dp", f"{name}.dp charge_spin 1 2") + DUMP + "run 0\n")
+    energy, forces = evaluated(lammps, name, atoms, charge_spin=[[1.0, 2.0]])
+    assert done.rows[0]["PotEng"] == pytest.approx(energy, rel=1e-12)
+    np.testing.assert_allclose(done.dump()[0], forces, rtol=1e-9, atol=1e-13)
+    done = lammps(head + "run 0\n", good=False)
+    assert "Write `charge_spin CHARGE MULTIPLICITY`" in " ".join(done.text.split())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "compute p all reduce ave v_s|fparam_from_compute p",
+        "fix p all ave/time 1 1 1 v_half|fparam_from_fix p",
+    ],
+)
+def test_one_parameter_from_a_scalar(lammps, water, source):
+    name = one_parameter(lammps.folder, numb_fparam=1)
+    lammps.data(water, ["O", "H"])
+    lines, words = source.split("|")
+    lines = f"variable s atom 0.5\nvariable half equal 0.5\n{lines}\n"
+    done = lammps(lammps.head(f"deepmd {name}.dp {words}", before=lines) + "run 1\n", ranks=2)
+    assert done.rows[1]["PotEng"] == pytest.approx(evaluated(lammps, name, water, fparam=[[0.5]])[0], rel=1e-12)
 
 
 @pytest.mark.parametrize("missing", ["fparam", "aparam"])
@@ -131,13 +238,7 @@ def test_tensors_of_atoms(lammps, water, name, kind):
 
 def test_derivative_by_the_frame_parameter(lammps, water):
     """Also with two ranks, and as the derivative of the energies that dp gives."""
-    name = "one_parameter"
-    model = {
-        "type_map": ["O", "H"],
-        "descriptor": {"type": "se_e2_a", "sel": [36, 36], "rcut": 4.5, "neuron": [4, 8], "seed": 1},
-        "fitting_net": {"neuron": [10], "numb_fparam": 1, "seed": 1},
-    }
-    save_model(new_model(parse_model(model), ["O", "H"]), lammps.folder / f"{name}.dp")
+    name = one_parameter(lammps.folder, numb_fparam=1)
     lammps.data(water, ["O", "H"])
     columns = (
         "compute d all deepmd/fparam/dedn v_s 1e-4\nthermo_style custom step pe c_d\nthermo_modify format float %.15g\n"

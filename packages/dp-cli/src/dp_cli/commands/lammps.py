@@ -104,6 +104,11 @@ def _read(structure: str) -> Any:
         raise DataError("Structures are read by ASE, which is not installed: pip install ase") from error
     if not Path(structure).exists():
         raise DataError(f"No file {structure}. Give a structure in a format of ASE: .xyz, .cif, POSCAR, …")
+    if Path(structure).is_dir():
+        raise DataError(
+            f"{structure} is a folder, as systems of training data are. Give one structure in a file: .xyz, .cif, "
+            "POSCAR, …"
+        )
     try:
         return read(structure)
     except Exception as error:

@@ -50,7 +50,8 @@ void DeviationFile::open(const std::string &path, bool append, const std::vector
   if (!file_)
     throw std::runtime_error("cannot write " + path + " (" + std::strerror(errno) +
                              "): name another file with `out_file NAME` on the pair_style line");
-  if (append) return;
+  std::fseek(file_, 0, SEEK_END);
+  if (append && std::ftell(file_) > 0) return;
   std::fprintf(file_, "#%11s", "step");
   for (auto &name : names) std::fprintf(file_, "%19s", name.c_str());
   if (!atomic.empty()) std::fprintf(file_, "%19s", atomic.c_str());

@@ -30,7 +30,7 @@ class DeviationFile {
   DeviationFile(const DeviationFile &) = delete;
   DeviationFile &operator=(const DeviationFile &) = delete;
 
-  /// Opens the file at its end, or anew with a header. atomic: name of further columns, or empty. Raises
+  /// Opens the file at its end, or anew; an empty one gets a header. atomic: name of further columns, or empty. Raises
   /// std::runtime_error.
   void open(const std::string &path, bool append, const std::vector<std::string> &names, const std::string &atomic);
   void close();

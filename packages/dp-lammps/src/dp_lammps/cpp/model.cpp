@@ -20,6 +20,17 @@ std::string taken(const char *text) {
   return result;
 }
 
+/// Where the library names the object of its interface to open a file with: the line of an input that does so.
+std::string in_words_of_lammps(std::string message, const std::string &path) {
+  const std::pair<std::string, std::string> words[] = {
+      {"open it as a DeepTensor", "give it to `compute ID all deeptensor/atom " + path + "` instead"},
+      {"open it as a DeepSpin", "write `pair_style deepspin " + path + "`"},
+      {"open it as a DeepPot", "write `pair_style deepmd " + path + "`"}};
+  for (auto &[object, line] : words)
+    if (const auto at = message.find(object); at != std::string::npos) message.replace(at, object.size(), line);
+  return message;
+}
+
 const double *or_null(const std::vector<double> &values) { return values.empty() ? nullptr : values.data(); }
 
 void size(Result &result, size_t natoms, bool with_spin, bool per_atom) {
@@ -67,7 +78,9 @@ Model::Model(Model &&other) noexcept
 
 void Model::check() const {
   const std::string message = taken(pot_ ? DP_DeepPotCheckOK(pot_) : DP_DeepSpinCheckOK(spin_));
-  if (!message.empty()) throw std::runtime_error("model " + path_ + ": " + message);
+  if (message.empty()) return;
+  const bool named = message.compare(0, path_.size(), path_) == 0;
+  throw std::runtime_error((named ? "" : "model " + path_ + ": ") + in_words_of_lammps(message, path_));
 }
 
 double Model::cutoff() const { return pot_ ? DP_DeepPotGetCutoff(pot_) : DP_DeepSpinGetCutoff(spin_); }

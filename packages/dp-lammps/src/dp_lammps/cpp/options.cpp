@@ -45,6 +45,13 @@ class Reader {
     return value;
   }
 
+  /// What is added to a size before it divides.
+  double level(const std::string &name) {
+    const double value = number("Illegal " + name + ", not provided: write `" + name + " LEVEL`");
+    if (value < 0) fail("Illegal " + name + ", should be >= 0");
+    return value;
+  }
+
   int integer(const std::string &message) {
     const double value = number(message);
     if (value != static_cast<int>(value)) fail(message + " (not an integer)");
@@ -117,11 +124,15 @@ Options parse_options(const std::vector<std::string> &words, const Sizes &sizes,
     } else if (key == "atomic") {
       options.atomic = true;
     } else if (key == "relative") {
-      options.relative = reader.number("Illegal relative, not provided: write `relative LEVEL`");
+      options.relative = reader.level(key);
     } else if (key == "relative_v") {
-      options.relative_virial = reader.number("Illegal relative_v, not provided: write `relative_v LEVEL`");
+      options.relative_virial = reader.level(key);
     } else if (key == "ttm") {
-      fail("ttm: fix ttm does not show its temperatures to other styles; give them with aparam_from_compute");
+      options.electrons = reader.text("invalid ttm key: should be ttm ttm_fix_id(str)");
+      if (sizes.aparam > 1 || (sizes.aparam == 0 && sizes.fparam != 1))
+        fail("ttm: a temperature of electrons is one atomic parameter, or one frame parameter of a model without atomic ones, "
+             "but this model takes " + std::to_string(sizes.aparam) + " and " + std::to_string(sizes.fparam) +
+             ": remove `ttm` from the pair_style line");
     } else if (key == "virtual_len" || key == "spin_norm") {
       fail(key + " belongs to spin models of an old format: convert the model and use pair_style deepspin without it");
     } else {
@@ -130,8 +141,11 @@ Options parse_options(const std::vector<std::string> &words, const Sizes &sizes,
   }
   only_one({{"fparam", !options.fparam.empty()},
             {"fparam_from_compute", !options.fparam_compute.empty()},
-            {"fparam_from_fix", !options.fparam_fix.empty()}});
-  only_one({{"aparam", !options.aparam.empty()}, {"aparam_from_compute", !options.aparam_compute.empty()}});
+            {"fparam_from_fix", !options.fparam_fix.empty()},
+            {"ttm", !options.electrons.empty() && sizes.aparam == 0}});
+  only_one({{"aparam", !options.aparam.empty()},
+            {"aparam_from_compute", !options.aparam_compute.empty()},
+            {"ttm", !options.electrons.empty() && sizes.aparam > 0}});
   const std::pair<std::string, int> from_elsewhere[] = {
       {options.fparam_compute.empty() ? "" : "fparam_from_compute", sizes.fparam},
       {options.fparam_fix.empty() ? "" : "fparam_from_fix", sizes.fparam},

@@ -19,6 +19,7 @@ struct Options {
   std::string out_file = "model_devi.out";
   std::vector<double> fparam, aparam, charge_spin;
   std::string fparam_compute, fparam_fix, aparam_compute;
+  std::string electrons;   // the fix ttm whose temperatures are atomic parameters, or their mean the frame parameter
   int fparam_index = 1;  // of the first element of the vector of the fix
   bool atomic = false;
   std::optional<double> relative, relative_virial;

@@ -140,7 +140,9 @@ void PairDeep::evaluate(Model &model, bool per_atom, Result &result) {
   try {
     model.evaluate(atoms_, per_atom, result);
   } catch (const std::runtime_error &e) {
-    error->one(FLERR, "pair_style {}: {}", name_, e.what());
+    const bool untold = sizes_.charge_spin && options_.charge_spin.empty();
+    const char *more = untold ? " Write `charge_spin CHARGE MULTIPLICITY` on the pair_style line." : "";
+    error->one(FLERR, "pair_style {}: {}{}", name_, e.what(), more);
   }
 }
 
@@ -149,8 +151,7 @@ double PairDeep::energy_at(double fparam) {
   atoms_.fparam = {fparam};
   Result result;
   evaluate(models_[0], false, result);
-  const double own = scale_[1][1] * result.energy * energy_unit_;
-  double sum = 0;
+  double own = scale_[1][1] * result.energy * energy_unit_, sum = 0;
   MPI_Allreduce(&own, &sum, 1, MPI_DOUBLE, MPI_SUM, world);
   return sum;
 }

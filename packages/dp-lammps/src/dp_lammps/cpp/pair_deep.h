@@ -27,8 +27,8 @@ class PairDeep : public LAMMPS_NS::Pair {
   // a restart file holds no model: its path is in the input, which follows read_restart
   void write_restart(FILE *) override {}
   void write_restart_settings(FILE *) override {}
-  void read_restart(FILE *) override { restarted_ = true; }
-  void read_restart_settings(FILE *) override { restarted_ = true; }
+  void read_restart(FILE *) override { note_restart(); }
+  void read_restart_settings(FILE *) override { note_restart(); }
 
   int pack_forward_comm(int n, int *list, double *buf, int pbc_flag, int *pbc) override;
   void unpack_forward_comm(int n, int first, double *buf) override;
@@ -49,6 +49,7 @@ class PairDeep : public LAMMPS_NS::Pair {
   void agree(const std::string &problem);
   void allocate();
   void open_file();
+  void note_restart();
   void report();
 
   // parameters.cpp
@@ -77,7 +78,6 @@ class PairDeep : public LAMMPS_NS::Pair {
   Options options_;
   Sizes sizes_;
   DeviationFile file_;
-  bool restarted_ = false;
   bool whole_ = false;  // messages between atoms of several ranks, each of which knows all atoms
 
   double cutoff_ = 0;       // of neighbours, in units of LAMMPS

@@ -2,6 +2,8 @@
 #include "atom.h"
 #include "comm.h"
 #include "compute.h"
+#include "domain.h"
+#include "electrons.h"
 #include "error.h"
 #include "fix.h"
 #include "modify.h"
@@ -15,11 +17,13 @@ namespace dp {
 /// Whether what the input names as sources is there and gives as many numbers as the model takes.
 void PairDeep::check_sources() {
   const int frame = sizes_.fparam;
-  if (frame && options_.fparam.empty() && options_.fparam_compute.empty() && options_.fparam_fix.empty() &&
+  const bool electrons = !options_.electrons.empty();
+  if (electrons) check_electrons(lmp, options_.electrons);
+  if (frame && !(electrons && sizes_.aparam == 0) && options_.fparam.empty() && options_.fparam_compute.empty() && options_.fparam_fix.empty() &&
       !models_[0].default_fparam())
     error->all(FLERR, "pair_style {}: the model takes {} frame parameters: write `fparam` and their values on its line",
                name_, frame);
-  if (sizes_.aparam && options_.aparam.empty() && options_.aparam_compute.empty())
+  if (sizes_.aparam && !electrons && options_.aparam.empty() && options_.aparam_compute.empty())
     error->all(FLERR,
                "pair_style {}: the model takes {} atomic parameters: write `aparam` and their values, or "
                "`aparam_from_compute COMPUTE-ID`, on its line",
@@ -55,7 +59,9 @@ void PairDeep::check_sources() {
 void PairDeep::fill_fparam() {
   const int n = sizes_.fparam;
   atoms_.fparam = options_.fparam;
-  if (!options_.fparam_compute.empty()) {
+  if (!options_.electrons.empty() && sizes_.aparam == 0) {
+    atoms_.fparam = {electrons(lmp, options_.electrons).mean()};
+  } else if (!options_.fparam_compute.empty()) {
     Compute *c = modify->get_compute_by_id(options_.fparam_compute);
     if (n == 1 && c->scalar_flag) {
       atoms_.fparam = {c->compute_scalar()};
@@ -86,12 +92,17 @@ void PairDeep::fill_aparam() {
       atoms_.aparam.insert(atoms_.aparam.end(), options_.aparam.begin(), options_.aparam.end());
     return;
   }
-  Compute *c = modify->get_compute_by_id(options_.aparam_compute);
-  c->compute_peratom();
-  if (c->timeflag) c->addstep(update->ntimestep + 1);
   exchanged_.assign(static_cast<size_t>(n) * (nlocal + atoms_.nghost), 0);
-  for (int i = 0; i < nlocal; ++i)
-    for (int k = 0; k < n; ++k) exchanged_[n * i + k] = n == 1 ? c->vector_atom[i] : c->array_atom[i][k];
+  if (!options_.electrons.empty()) {
+    const Electrons found = electrons(lmp, options_.electrons);
+    for (int i = 0; i < nlocal; ++i) exchanged_[i] = found.at(atom->x[i], *domain);
+  } else {
+    Compute *c = modify->get_compute_by_id(options_.aparam_compute);
+    c->compute_peratom();
+    if (c->timeflag) c->addstep(update->ntimestep + 1);
+    for (int i = 0; i < nlocal; ++i)
+      for (int k = 0; k < n; ++k) exchanged_[n * i + k] = n == 1 ? c->vector_atom[i] : c->array_atom[i][k];
+  }
   width_ = n;
   if (ghosts) comm->forward_comm(this, width_);
   atoms_.aparam.assign(exchanged_.begin(), exchanged_.begin() + static_cast<size_t>(n) * rows);

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <stdexcept>
 #include <sys/stat.h>
 
@@ -45,13 +46,24 @@ std::string shared_bytes(const std::string &path, int me, int nprocs, MPI_Comm w
   return bytes;
 }
 
-int rank_in_node(MPI_Comm world) {
-  MPI_Comm node;
-  int rank;
-  MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
-  MPI_Comm_rank(node, &rank);
-  MPI_Comm_free(&node);
+/// The number of this rank among those of its node, by the names of nodes: what a LAMMPS without MPI has too.
+int rank_in_node(int me, int nprocs, MPI_Comm world) {
+  constexpr int kLength = MPI_MAX_PROCESSOR_NAME;
+  char own[kLength] = {};
+  int length = 0;
+  MPI_Get_processor_name(own, &length);
+  std::vector<char> names(static_cast<size_t>(nprocs) * kLength);
+  MPI_Allgather(own, kLength, MPI_CHAR, names.data(), kLength, MPI_CHAR, world);
+  int rank = 0;
+  for (int k = 0; k < me; ++k) rank += std::strncmp(own, &names[static_cast<size_t>(k) * kLength], kLength) == 0;
   return rank;
+}
+
+/// Each LAMMPS that has read a restart file and not run since: its files of deviations go on. The pair style itself
+/// cannot remember it, as hybrid styles make their parts anew at the pair_style line that follows.
+std::set<const LAMMPS *> &restarted() {
+  static std::set<const LAMMPS *> all;
+  return all;
 }
 
 }  // namespace
@@ -87,7 +99,7 @@ void PairDeep::settings(int narg, char **arg) {
 void PairDeep::load(const std::vector<std::string> &files) {
   models_.clear();
   files_ = files;
-  const int device = rank_in_node(world);
+  const int device = rank_in_node(comm->me, comm->nprocs, world);
   for (auto &file : files) {
     const std::string bytes = shared_bytes(file, comm->me, comm->nprocs, world);
     std::string problem;
@@ -111,8 +123,7 @@ void PairDeep::load(const std::vector<std::string> &files) {
 
 /// Stops where a rank has a problem. Not all need have it: a rank that raises the error of all waits for the others.
 void PairDeep::agree(const std::string &problem) {
-  const int own = !problem.empty();
-  int ranks = 0;
+  int own = !problem.empty(), ranks = 0;
   MPI_Allreduce(&own, &ranks, 1, MPI_INT, MPI_SUM, world);
   if (!ranks) return;
   models_.clear();
@@ -127,10 +138,11 @@ void PairDeep::open_file() {
     std::vector<std::string> names{"max_devi_v", "min_devi_v", "avg_devi_v"};
     for (const char *part : with_spin_ ? std::vector<const char *>{"fr", "fm"} : std::vector<const char *>{"f"})
       for (const char *kind : {"max", "min", "avg"}) names.push_back(std::string(kind) + "_devi_" + part);
-    file_.open(options_.out_file, restarted_, names, options_.atomic && !with_spin_ ? "atm_devi_f(N)" : "");
+    file_.open(options_.out_file, restarted().count(lmp) > 0, names, options_.atomic && !with_spin_ ? "atm_devi_f(N)" : "");
   }
-  restarted_ = false;
 }
+
+void PairDeep::note_restart() { restarted().insert(lmp); }
 
 void PairDeep::report() {
   if (comm->me != 0) return;
@@ -227,6 +239,7 @@ void PairDeep::init_style() {
   if (with_spin_) reach_virtual_atoms();
   check_special_bonds();
   check_sources();
+  restarted().erase(lmp);
   neighbor->add_request(this, NeighConst::REQ_FULL);
   for (auto &model : models_) model.forget_list();
   calls_ = -1;
