@@ -158,9 +158,11 @@ void read_model(const Document& document, Model& made) {
 class NativeEngine : public Engine {
  public:
   explicit NativeEngine(const Source& source) : bytes_(source_bytes(source)) {
+    Document document;  // tables stay in it until the kernels have copied them
     Model model;
     try {
-      read_model(read_document(bytes_), model);
+      document = read_document(bytes_);
+      read_model(document, model);
     } catch (const OtherEngine& error) {
       throw OtherEngine(source.path + ": " + error.what());
     } catch (const Json::exception& error) {
