@@ -1,4 +1,4 @@
-"""What the compiled packages can do here: kernels and engines of dp-ops, the release of LAMMPS that dp-lammps serves."""
+"""What compiled packages can do here: kernels and engines of dp-ops, the release of LAMMPS that dp-lammps serves."""
 
 from __future__ import annotations
 

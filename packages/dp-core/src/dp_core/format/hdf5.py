@@ -14,7 +14,7 @@ from dp_core.errors import FormatError
 from dp_core.format.document import MAX_DEPTH, MAX_ITEMS, Document, Place, rebuild, to_array, to_plain
 from dp_core.format.hdf5_reader import Hdf5Reader, widen_bfloat16
 
-#: Behind the end of a file, before the SHA-256 of all until there. HDF5 passes over it, and drops it from what it changes.
+#: Behind the end of a file, before the SHA-256 of all until there. HDF5 passes over it, and drops it where it writes.
 _SEAL = b"dp sha256 "
 
 
