@@ -331,7 +331,7 @@ for side in (10, 36):
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="peaks of memory are not known")
 def test_memory_does_not_grow_with_neighbors() -> None:
-    """Lists of neighbours and their vectors would be kilobytes for each atom; the arrays of the caller are part of it."""
+    """Lists of neighbours and their vectors would be kilobytes for each atom; arrays of the caller are in it."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", MEMORY.format(here=str(HERE))]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
