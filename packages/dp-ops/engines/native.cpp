@@ -12,6 +12,8 @@ namespace {
 
 using namespace native;
 
+constexpr const char* kRepair = " Copy or write it again.";
+
 /// What the settings point to, until the kernels have copied it.
 struct Model {
   Storage storage;
@@ -156,20 +158,23 @@ void read_model(const Document& document, Model& made) {
 class NativeEngine : public Engine {
  public:
   explicit NativeEngine(const Source& source) : bytes_(source_bytes(source)) {
+    Document document;  // tables stay in it until the kernels have copied them
+    Model model;
     try {
-      const Document document = read_document(bytes_);
-      Model model;
+      document = read_document(bytes_);
       read_model(document, model);
-      char message[400] = "";
-      potential_.reset(dp_potential_new(&model.settings, message, sizeof(message)));
-      if (!potential_) throw Error(message);
-      record_ = std::move(model.record);
-      excluded_ = std::move(model.masked);
+    } catch (const OtherEngine& error) {
+      throw OtherEngine(source.path + ": " + error.what());
     } catch (const Json::exception& error) {
-      throw Error(source.path + " is no model that dp wrote: " + error.what());
+      throw Error(source.path + " does not describe a complete model (" + error.what() + ")." + kRepair);
     } catch (const Error& error) {
-      throw Error(source.path + ": " + error.what());
+      throw Error(source.path + " is damaged: " + error.what() + "." + kRepair);
     }
+    char message[400] = "";
+    potential_.reset(dp_potential_new(&model.settings, message, sizeof(message)));
+    if (!potential_) throw Error(message);
+    record_ = std::move(model.record);
+    excluded_ = std::move(model.masked);
   }
 
   const Record& record() const override { return record_; }

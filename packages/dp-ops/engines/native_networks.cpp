@@ -5,7 +5,7 @@
 
 namespace dp::native {
 
-void unknown(const std::string& what) { throw Error("not known to the native engine: " + what); }
+void unknown(const std::string& what) { throw OtherEngine("not known to the native engine: " + what); }
 
 const Array* variable(const Document& document, const Json& part, const char* name) {
   const auto variables = part.find("@variables");
@@ -24,8 +24,8 @@ std::string canonical(const Json& part) {
 void check_version(const Json& part, const char* name, int newest) {
   const int version = part.value("@version", 1);
   if (version > newest) {
-    throw Error("The " + std::string(name) + " of the model has version " + std::to_string(version) +
-                ", and this program reads up to " + std::to_string(newest) + ". Update dp-ops.");
+    throw OtherEngine("the " + std::string(name) + " of the model has version " + std::to_string(version) +
+                      ", and this library reads up to " + std::to_string(newest) + " (pip install --upgrade dp-ops)");
   }
 }
 
@@ -44,7 +44,11 @@ int32_t activation(const Json& layer, double& threshold) {
   const size_t colon = name.find(':');
   const std::string base = name.substr(0, colon);
   if (base != "silut" && base != "custom_silu") unknown("activation function " + name);
-  threshold = colon == std::string::npos ? 3.0 : std::stod(name.substr(colon + 1));
+  threshold = 3.0;
+  if (colon != std::string::npos) {
+    std::istringstream number(name.substr(colon + 1));
+    if (!(number >> threshold)) throw Error("the activation function '" + name + "' has no number behind its colon");
+  }
   return DP_SILUT;
 }
 

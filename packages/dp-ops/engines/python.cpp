@@ -70,7 +70,7 @@ long long address(const void* pointer) { return reinterpret_cast<long long>(poin
 class PythonEngine : public Engine {
  public:
   explicit PythonEngine(const Source& source)
-      : api_(python_api()), compiled_(suffix_of(source.path) == ".hlo") {
+      : api_(python_api()), path_(source.path), compiled_(suffix_of(source.path) == ".hlo") {
     const Gil lock(api_);
     module_ = api_.ImportModule("dp_core.embedded");
     if (!module_) {
@@ -125,12 +125,17 @@ class PythonEngine : public Engine {
     got.values = &values;
     const Gil lock(api_);
     received = &got;
-    check(api_, api_.CallMethod(module_, "evaluate", "LLL", static_cast<long long>(number_), address(&given),
-                                address(reinterpret_cast<void*>(&receive))));
+    try {
+      check(api_, api_.CallMethod(module_, "evaluate", "LLL", static_cast<long long>(number_), address(&given),
+                                  address(reinterpret_cast<void*>(&receive))));
+    } catch (const Error& error) {
+      throw Error(path_ + " could not be evaluated: " + error.what());
+    }
   }
 
  private:
   const PythonApi& api_;
+  const std::string path_;
   const bool compiled_;
   PyObject* module_ = nullptr;
   Record record_;

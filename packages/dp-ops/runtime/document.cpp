@@ -1,5 +1,6 @@
 #include "document.h"
 
+#include "checksum.h"
 #include "engine.h"
 #include "hdf5.h"
 
@@ -46,6 +47,15 @@ void read_arrays(const Json& node, bool inside, Hdf5& file, std::map<std::string
   }
 }
 
+/// Refuse what changed since it was written: behind the end of the file is the checksum of all until there. Files of other
+/// programs have none.
+void check_seal(std::string_view bytes, uint64_t end) {
+  const std::string beginning = "dp sha256 ";
+  const std::string_view tail = bytes.substr(end);
+  if (tail.empty() || tail.substr(0, beginning.size()) != beginning.substr(0, tail.size())) return;
+  if (tail != beginning + sha256_hex(bytes.substr(0, end))) throw Error("it is damaged: its checksum is that of other bytes");
+}
+
 }  // namespace
 
 const Array& Document::array(const Json& place) const {
@@ -56,13 +66,14 @@ const Array& Document::array(const Json& place) const {
 
 Document read_document(const std::string& bytes) {
   Hdf5 file(bytes);
+  check_seal(bytes, file.end());
   const std::string text = file.attribute("json");
   check_size(text);
   Document document;
   try {
     document.tree = Json::parse(text);
-  } catch (const Json::exception& error) {
-    throw Error(std::string("its text is not JSON: ") + error.what());
+  } catch (const Json::parse_error& error) {
+    throw Error("its text is not JSON from character " + std::to_string(error.byte) + " on");
   }
   if (!document.tree.is_object()) throw Error("its text is not a JSON object");
   read_arrays(document.tree, false, file, document.arrays);

@@ -18,6 +18,11 @@ struct Error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// Raised for models that an engine does not know, and another one may.
+struct OtherEngine : Error {
+  using Error::Error;
+};
+
 /// One output of a model.
 struct OutputDef {
   std::string name;
@@ -120,7 +125,7 @@ struct Source {
   int device = 0;
 };
 
-/// Each engine is a shared library libdp_engine_NAME.so that exports this function. Raises Error.
+/// Each engine is a shared library libdp_engine_NAME.so that exports this function. Raises Error, or OtherEngine.
 extern "C" Engine* dp_open_engine(const Source& source);
 using OpenEngine = Engine* (*)(const Source&);
 

@@ -32,6 +32,23 @@ void check_alike(const std::vector<std::unique_ptr<Model>>& models, const char* 
   }
 }
 
+/// The text with question marks in place of bytes that are not UTF-8, as a damaged file may put into a message.
+std::string as_utf8(std::string text) {
+  for (size_t i = 0; i < text.size();) {
+    const auto byte = [&](size_t at) { return at < text.size() ? static_cast<unsigned char>(text[at]) : 0; };
+    const int first = byte(i);
+    const size_t length = first < 0x80 ? 1 : first >= 0xC2 && first < 0xE0 ? 2 : first >= 0xE0 && first < 0xF0 ? 3 : first >= 0xF0 && first < 0xF5 ? 4 : 0;
+    bool whole = length > 0;
+    for (size_t k = 1; k < length; ++k) whole = whole && (byte(i + k) & 0xC0) == 0x80;
+    // overlong forms, surrogates, and numbers beyond the last
+    if (length > 2) whole = whole && !(first == 0xE0 && byte(i + 1) < 0xA0) && !(first == 0xED && byte(i + 1) > 0x9F) &&
+                            !(first == 0xF0 && byte(i + 1) < 0x90) && !(first == 0xF4 && byte(i + 1) > 0x8F);
+    if (!whole) text[i] = '?';
+    i += whole ? length : 1;
+  }
+  return text;
+}
+
 }  // namespace
 
 Model& Handle::model() {
@@ -56,7 +73,7 @@ std::string current_message() {
   } catch (const std::bad_alloc&) {
     return "The memory is not enough.";
   } catch (const std::exception& error) {
-    return error.what();
+    return as_utf8(error.what());
   } catch (...) {
     return "Something unknown went wrong.";
   }

@@ -184,15 +184,16 @@ std::string_view storage(std::string_view data, std::string_view layout, uint64_
 bool Hdf5::is(std::string_view data) { return data.substr(0, kSignature.size()) == kSignature; }
 
 Hdf5::Hdf5(std::string_view data) : data_(data), budget_(2 * static_cast<uint64_t>(data.size())) {
-  if (!is(data)) throw Error("it is not an HDF5 file");
+  if (!is(data)) throw Error(data.empty() ? "it is empty" : "it is not an HDF5 file");
   const uint8_t version = byte(data, 8);
   if (version > 1) other_layout("superblock " + std::to_string(version));
   if (byte(data, 13) != 8 || byte(data, 14) != 8) other_layout("addresses that are not 8 bytes");
   const uint64_t at = version == 0 ? 24 : 28;
   if (number<uint64_t>(data, at) != 0) other_layout("a user block");
-  const uint64_t end = number<uint64_t>(data, at + 16), root = number<uint64_t>(data, at + 40);
-  if (end > data.size()) {
-    throw Error("it is cut off: " + std::to_string(end) + " bytes were written, " + std::to_string(data.size()) +
+  const uint64_t root = number<uint64_t>(data, at + 40);
+  end_ = number<uint64_t>(data, at + 16);
+  if (end_ > data.size()) {
+    throw Error("it is cut off: " + std::to_string(end_) + " bytes were written, " + std::to_string(data.size()) +
                 " are left");
   }
   root_ = messages(root);

@@ -29,6 +29,9 @@ class Hdf5 {
   /// Whether the bytes begin as those of an HDF5 file.
   static bool is(std::string_view data);
 
+  /// Where the file ends; what follows is of no meaning in HDF5.
+  uint64_t end() const { return end_; }
+
   /// The text of a scalar variable-length string attribute of the root group.
   std::string attribute(const std::string& name);
 
@@ -50,7 +53,7 @@ class Hdf5 {
   Array array(uint64_t header);
 
   std::string_view data_;
-  uint64_t budget_;
+  uint64_t budget_, end_ = 0;
   std::vector<Message> root_;
   std::map<std::string, std::optional<uint64_t>> members_;  // address of the header; none for a symbolic link
 };

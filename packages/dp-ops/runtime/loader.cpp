@@ -43,6 +43,7 @@ std::vector<std::string> places(const std::string& name) {
   return found;
 }
 
+/// Raises OtherEngine where there is no such engine.
 OpenEngine load_library(const std::string& name) {
   std::string problem;
   for (const std::string& place : places(name)) {
@@ -56,9 +57,9 @@ OpenEngine load_library(const std::string& name) {
     if (void* open = dlsym(library, "dp_open_engine")) return reinterpret_cast<OpenEngine>(open);
     problem = place + " is no engine";
   }
-  if (!problem.empty()) throw Error("the engine '" + name + "' cannot be loaded: " + problem);
-  throw Error("the engine '" + name + "' is not installed: libdp_engine_" + name + ".so is neither in " + library_folder() +
-              " nor in a folder of DP_BACKEND_PLUGIN_PATH");
+  if (!problem.empty()) throw OtherEngine("the engine '" + name + "' cannot be loaded: " + problem);
+  throw OtherEngine("the engine '" + name + "' is not installed: libdp_engine_" + name + ".so is neither in " + library_folder() +
+                    " nor in a folder of DP_BACKEND_PLUGIN_PATH");
 }
 
 void check_exists(const Source& source) {
@@ -98,10 +99,14 @@ std::unique_ptr<Engine> open_engine(const Source& source) {
   check_document(source);
   std::string reasons;
   for (const std::string& name : known->second) {
+    const bool last = name == known->second.back();
     try {
       return std::unique_ptr<Engine>(load_library(name)(source));
-    } catch (const std::exception& error) {
-      reasons += std::string(reasons.empty() ? "" : "; ") + (known->second.size() > 1 ? name + ": " : std::string()) + error.what();
+    } catch (const OtherEngine& error) {
+      reasons += (last && reasons.empty() ? "" : name + ": ") + error.what() + (last ? "" : "; ");
+    } catch (const std::exception& error) {  // it knows the model, and what is wrong with it
+      reasons += (reasons.empty() ? "" : name + ": ") + std::string(error.what());
+      break;
     }
   }
   // engines name the file where it matters

@@ -187,7 +187,7 @@ def test_charges_for_calls_that_give_none(open_pot: Callable[..., Pot]) -> None:
 BAD = {
     "absent.dp": (None, "does not exist"),
     "cut.dp": (lambda data: data[: len(data) // 2], "cut off"),
-    "empty.dp": (lambda data: b"", "not an HDF5 file"),
+    "empty.dp": (lambda data: b"", "it is empty"),
     "model.xyz": (lambda data: data, "the suffix '.xyz'"),
     "other.pb": (lambda data: data, "other.pb"),
     "plain.pth": (lambda data: data, "plain.pth"),

@@ -303,3 +303,37 @@ def test_damaged_files_start_no_python(tmp_path: Path) -> None:
     assert "cut off" in pot.message
     assert "python:" not in pot.message
     pot.close()
+
+
+MEMORY = """
+import sys
+sys.path.insert(0, {here!r})
+import numpy as np
+from capi import GOLDEN, Pot
+
+def resident(key):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(key))
+
+pot = Pot(GOLDEN / "se_e2_a_oneside.dp")
+random, spacing = np.random.default_rng(0), 2.2
+for side in (10, 36):
+    grid = np.stack(np.meshgrid(*[np.arange(side)] * 3), axis=-1).reshape(-1, 3)
+    coord = spacing * (grid + random.uniform(-0.2, 0.2, grid.shape))
+    types, box = np.arange(side**3) % 2, np.eye(3) * spacing * side
+    pot(coord[:100], types[:100], None)
+    before = resident("VmRSS")
+    open("/proc/self/clear_refs", "w").write("5")
+    pot(coord, types, box)
+    assert pot.message == ""
+    print(side**3, resident("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="peaks of memory are not known")
+def test_memory_does_not_grow_with_neighbors() -> None:
+    """Lists of neighbours and their vectors would be kilobytes for each atom; arrays of the caller are in it."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", MEMORY.format(here=str(HERE))]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    (few, small), (many, large) = ([int(x) for x in line.split()] for line in done.stdout.splitlines()[1:])
+    assert (large - small) * 1024 / (many - few) < 600

@@ -12,6 +12,8 @@ from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from dp_cli.compiled import compiled_parts
+
 #: Packages of this project; what they require is checked.
 OURS = ("dp-cli", "dp-core", "dp-torch", "dp-jax", "dp-tf", "dp-ops", "dp-lammps", "dp-gnn")
 
@@ -24,7 +26,7 @@ OTHERS = (
 
 VARIABLES = (
     "DP_BACKEND", "DP_INFER_BATCH_SIZE", "DP_TEST_CHUNK_ATOMS", "DP_INTRA_OP_PARALLELISM_THREADS",
-    "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "DP_OPS", "DP_KERNELS_ISA", "DP_BACKEND_PLUGIN_PATH",
 )  # fmt: skip
 
 #: Relative difference from NumPy that rounding explains.
@@ -54,6 +56,7 @@ class Findings:
 
     system: list[tuple[str, str]]
     packages: list[tuple[str, str]]
+    compiled: list[tuple[str, str]]
     backends: list[BackendFinding]
     problems: list[Problem]
 
@@ -62,8 +65,14 @@ def examine() -> Findings:
     """Look at everything; every installed backend evaluates a small model."""
     packages = [(name, found) for name in (*OURS, *OTHERS) if (found := _version(name))]
     backends, problems = _backends()
+    compiled: list[tuple[str, str]] = []
+    try:
+        compiled = compiled_parts()
+    except OSError as error:
+        repair = "pip install --force-reinstall dp-ops"
+        problems.append(Problem(f"The kernels of dp-ops do not load ({error}).", repair))
     problems = [*_requirements(), *problems, *_plugins(), *_settings()]
-    return Findings(_system(), packages, backends, problems)
+    return Findings(_system(), packages, compiled, backends, problems)
 
 
 def _version(name: str) -> str | None:

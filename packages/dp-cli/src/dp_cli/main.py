@@ -10,6 +10,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from typing import Annotated
@@ -45,9 +46,13 @@ HELP = ["-h", "--help"]
 
 def _version(value: bool) -> None:
     if value:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        typer.echo(f"dp v{version('dp-cli')} (dp-core v{version('dp-core')})")
+        parts = []
+        for name in ("dp-core", "dp-ops", "dp-lammps"):
+            with suppress(PackageNotFoundError):
+                parts.append(f"{name} v{version(name)}")
+        typer.echo(f"dp v{version('dp-cli')} ({', '.join(parts)})")
         raise typer.Exit
 
 

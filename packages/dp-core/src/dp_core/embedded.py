@@ -62,7 +62,8 @@ def _guarded(function: Callable[..., None]) -> Callable[..., str]:
             return str(error)
         except BaseException as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
-            return f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+            what = f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+            return f"{what}. Is the model damaged? Copy or write it again; else this is a defect of dp-core."
         return ""
 
     return call

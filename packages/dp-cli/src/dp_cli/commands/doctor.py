@@ -20,13 +20,15 @@ def command(
 
     found = examine()
     if report:
-        lines = [f"{name}: {value}" for name, value in (*found.system, *found.packages)]
+        lines = [f"{name}: {value}" for name, value in (*found.system, *found.packages, *found.compiled)]
         lines += [f"backend {b.name}: {b.text}" for b in found.backends]
         lines += [f"PROBLEM: {p.what} Repair: {p.repair}" for p in found.problems]
         typer.echo("```\n" + "\n".join(lines) + "\n```")
     else:
         print_table("System", ("", ""), found.system)
         print_table("Packages", ("", ""), found.packages)
+        if found.compiled:
+            print_table("Compiled parts", ("", ""), found.compiled)
         for backend in found.backends:
             word, color = {True: ("ok", "green"), False: ("broken", "red"), None: ("absent", "yellow")}[backend.works]
             print_status(word, color, f"backend {backend.name}: {backend.text}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import json
@@ -13,9 +14,15 @@ from dp_core.errors import FormatError
 from dp_core.format.document import MAX_DEPTH, MAX_ITEMS, Document, Place, rebuild, to_array, to_plain
 from dp_core.format.hdf5_reader import Hdf5Reader, widen_bfloat16
 
+#: Behind the end of a file, before the SHA-256 of all until there. HDF5 passes over it, and drops it where it writes.
+_SEAL = b"dp sha256 "
+
 
 def encode(document: Document) -> bytes:
-    """The HDF5 file of a document: arrays in document order as ``/variable_0000`` …, contiguous, in native dtypes."""
+    """The HDF5 file of a document: arrays in document order as ``/variable_0000`` …, contiguous, in native dtypes.
+
+    A checksum follows it, so that damage to a number is noticed too.
+    """
     import h5py  # reading does not need it
 
     buffer, numbers = io.BytesIO(), itertools.count()
@@ -33,12 +40,14 @@ def encode(document: Document) -> bytes:
 
         text = json.dumps(rebuild(document, store), separators=(",", ":"))
         file.attrs.create("json", text, dtype=h5py.string_dtype("utf-8"))
-    return buffer.getvalue()
+    data = buffer.getvalue()
+    return data + _seal_of(data)
 
 
 def decode(data: bytes) -> Document:
     """The document of an HDF5 file; arrays are native copies. Raises FormatError without naming the file."""
     reader = Hdf5Reader(data)
+    _check_seal(memoryview(data), reader.end)
     text = reader.attribute("json")
     if sum(map(text.count, ",[{")) > MAX_ITEMS:
         raise FormatError(f"its text holds more than {MAX_ITEMS} items")
@@ -60,6 +69,17 @@ def decode(data: bytes) -> Document:
 
     result: Document = rebuild(document, load)
     return result
+
+
+def _seal_of(data: bytes | memoryview) -> bytes:
+    return _SEAL + hashlib.sha256(data).hexdigest().encode()
+
+
+def _check_seal(data: memoryview, end: int) -> None:
+    """Refuse what changed since it was written; files of other programs have no checksum."""
+    tail = bytes(data[end : end + 256])
+    if tail and _SEAL.startswith(tail[: len(_SEAL)]) and tail != _seal_of(data[:end]):
+        raise FormatError("it is damaged: its checksum is that of other bytes")
 
 
 def _opaque(array: NDArray[Any], place: Place) -> NDArray[Any]:

@@ -75,6 +75,8 @@ class Hdf5Reader:
             raise FormatError(_OTHER_LAYOUT.format("a user block"))
         if end > len(data):
             raise FormatError(f"it is cut off: {end} bytes were written, {len(data)} are left")
+        #: Where the file ends; what follows is of no meaning in HDF5.
+        self.end = end
         self._root = self._messages(root)
         self._members = self._group()
 
