@@ -47,7 +47,7 @@ def _trains() -> bool:
 
 
 def available(x: Array, axes: int, others: Sequence[Array]) -> bool:
-    """Whether the kernels may be used for x of so many axes and other numbers. They know first derivatives of forces."""
+    """Whether the kernels may be used for x of so many axes, and other numbers; not for second derivatives by x."""
     if _USED.get() is None or _DEPTH.get() > 1 or x.ndim != axes or x.size == 0 or jax.default_backend() != "cpu":
         return False
     same = all(other.dtype == x.dtype for other in others)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -99,8 +99,8 @@ def embedding_sum(layers: Sequence[Any], matrix: Array, *, keep: bool, forces: b
         grads = kernels("gradients", [p.shape for p in params], r, gu, *direction, kept, *params)
         return unknown(r) if forces else slope(r, gu, kept, params), grads
 
-    directions = [shape, matrix.shape]
-    return _differentiable(value, slope, along, gradients, directions if forces else None, matrix, _weights(layers))
+    functions = _Functions(value, slope, along, gradients, [shape, matrix.shape])
+    return _differentiable(functions, matrix, _weights(layers), forces=forces)
 
 
 def network(layers: Sequence[Any], given: Array, *, forces: bool) -> Array:
@@ -126,29 +126,33 @@ def network(layers: Sequence[Any], given: Array, *, forces: bool) -> Array:
         of_x, *of_params = kernels("gradients", shapes, x, gu, gy, v, kept, tangents, *params)
         return of_x, of_params
 
-    directions = [shape, given.shape, (kernels.kept,)]
-    return _differentiable(value, slope, along, gradients, directions if forces else None, given, _weights(layers))
+    functions = _Functions(value, slope, along, gradients, [shape, given.shape, (kernels.kept,)])
+    return _differentiable(functions, given, _weights(layers), forces=forces)
 
 
-def _differentiable(
-    value: Any, slope: Any, along: Any, gradients: Any, directions: Any, given: Array, weights: list[Array]
-) -> Array:
-    """A function of x and of weights from four kernels.
+class _Functions(NamedTuple):
+    """A function of x and of weights, and what is needed to differentiate it."""
 
-    value: x, weights -> y, kept. slope: x, gy, kept, weights -> the gradient by x. along: x, v, kept, weights -> the
-    derivative of the value along v, and what it leaves. gradients: x, gu, kept, direction, weights -> the gradients by x
-    and by the weights of Σ gu · y + Σ v · slope(gy), for a direction (gy, v, what it leaves).
-    directions: shapes of a direction; None where the slope is not differentiated.
+    value: Any  # x, weights -> y, kept
+    slope: Any  # x, gy, kept, weights -> the gradient of Σ gy · y by x
+    along: Any  # x, v, kept, weights -> the derivative of y along v, and what it leaves for ``gradients``
+    #: x, gu, kept, direction, weights -> gradients by x and by the weights of Σ gu · y + Σ v · slope(gy), where the
+    #: direction is [gy, v, what ``along`` leaves]
+    gradients: Any
+    directions: list[tuple[int, ...]]  # shapes of a direction
 
-    The slope's own backward pass leaves the direction to that of the value, as the gradient of tokens, so that one call of
-    ``gradients`` does the work for both. Two slopes cannot leave theirs: the gradients of the weights are then NaN.
+
+def _differentiable(of: _Functions, given: Array, weights: list[Array], *, forces: bool) -> Array:
+    """The function with its derivatives. forces: the slope is differentiated too.
+
+    The slope's own backward pass leaves the direction to that of the value, as the gradient of tokens, so that one call
+    of ``gradients`` does the work for both. Two slopes cannot leave theirs: gradients of weights are then NaN.
     """
-    nothing = [(0,)] * (2 if directions is None else len(directions))
 
     @jax.custom_vjp
     def evaluated(x: Array, params: list[Array]) -> Any:
-        tokens = [jnp.zeros(shape, x.dtype) for shape in (directions or nothing)]
-        return *value(x, params), tokens, jnp.zeros((), x.dtype)
+        tokens = [jnp.zeros(shape if forces else (0,), x.dtype) for shape in of.directions]
+        return *of.value(x, params), tokens, jnp.zeros((), x.dtype)
 
     def forward(x: Array, params: list[Array]) -> Any:
         found = evaluated(x, params)
@@ -157,22 +161,22 @@ def _differentiable(
     def backward(left: Any, by: Any) -> Any:
         (x, kept, params), (gu, _, direction, slopes) = left, by
         once = jnp.where(slopes > 1, jnp.nan, 1.0).astype(x.dtype)
-        return jax.tree.map(lambda g: g * once, gradients(x, gu, kept, direction, params))
+        return jax.tree.map(lambda g: g * once, of.gradients(x, gu, kept, direction, params))
 
     evaluated.defvjp(forward, backward)
-    if directions is None:
+    if not forces:
         return evaluated(given, weights)[0]
 
     @jax.custom_vjp
     def pulled(x: Array, gy: Array, kept: Array, params: list[Array], tokens: Any) -> Array:
-        return slope(x, gy, kept, params)
+        return of.slope(x, gy, kept, params)
 
     def pulled_forward(x: Array, gy: Array, kept: Array, params: list[Array], tokens: Any) -> Any:
-        return slope(x, gy, kept, params), (x, gy, kept, params)
+        return of.slope(x, gy, kept, params), (x, gy, kept, params)
 
     def pulled_backward(left: Any, v: Array) -> Any:
         x, gy, kept, params = left
-        of_gy, *leaves = along(x, v, kept, params)
+        of_gy, *leaves = of.along(x, v, kept, params)
         return None, of_gy, None, None, ([gy, v, *leaves], jnp.ones((), x.dtype))
 
     pulled.defvjp(pulled_forward, pulled_backward)
