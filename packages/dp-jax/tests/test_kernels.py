@@ -1,4 +1,4 @@
-"""The kernels of dp-ops as JAX uses them, against automatic differentiation; tested where all backends are installed."""
+"""The kernels of dp-ops as JAX uses them, against automatic differentiation; in the environment of all backends."""
 
 from functools import partial
 from importlib.util import find_spec
