@@ -30,7 +30,8 @@ LAYOUTS = {
     ("Buffers", "XLA_FFI_Rets"): {"size": "size", "kinds": "types", "buffers": "rets"},
     ("Attributes", "XLA_FFI_Attrs"): {"size": "size", "kinds": "types", "names": "names", "values": "attrs"},
     ("CallFrame", "XLA_FFI_CallFrame"): {
-        "extension_start": "extension_start", "api": "api", "arguments": "args", "results": "rets", "attributes": "attrs",
+        "extension_start": "extension_start", "api": "api", "stage": "stage",
+        "arguments": "args", "results": "rets", "attributes": "attrs",
     },
 }  # fmt: skip
 
