@@ -105,7 +105,7 @@ def test_training(networks, matrix, forces, used, monkeypatch):
         along = {k: random.normal(size=v.shape) for k, v in params.items()}
         plus, minus = (function({k: v + s * h * along[k] for k, v in params.items()})[0][0] for s in (1, -1))
         slope = sum(float(jnp.sum(g * along[k])) for k, g in found[1].items())
-        assert (plus - minus) / (2 * h) == pytest.approx(slope, rel=1e-7)
+        assert (plus - minus) / (2 * h) == pytest.approx(slope, rel=1e-7, abs=1e-7)
     used.clear()
     monkeypatch.setenv("DP_OPS", "0")
     expected = jax.jit(partial(computed, networks, matrix, forces=forces))(params)
