@@ -21,7 +21,7 @@ OTHERS = [name for name in installed() if name != "numpy"]
 STEPS = 20
 
 #: The library of dp-ops that a backend uses.
-KERNELS = {"torch": "dp_kernels", "tensorflow": "dp_tensorflow"}
+KERNELS = {"torch": "dp_kernels", "jax": "dp_jax", "tensorflow": "dp_tensorflow"}
 
 
 class Curve(LogReporter):

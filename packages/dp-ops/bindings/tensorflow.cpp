@@ -1,19 +1,16 @@
 // The kernels of training and of tables as operators of TensorFlow. Their gradients are defined where they are used, in
-// Python.
-//
-// layers: for each layer n_in, n_out, past, linear, and 1 or 0 for whether it has b and idt; params: its w, b and idt in
-// turn. An input without numbers stands for one that is not there.
-#include <algorithm>
-#include <exception>
+// Python. The attribute `layers` and the order of the inputs: see operations.h.
+#include "operations.h"
+
 #include <memory>
 #include <string>
-#include <vector>
 
-#include "tables.h"
 #include "tensorflow_c.h"
-#include "training/training.h"
 
 namespace {
+
+using dp::Refused;
+using dp::Shape;
 
 struct DeleteStatus {
   void operator()(TF_Status* s) const { TF_DeleteStatus(s); }
@@ -23,12 +20,6 @@ struct DeleteTensor {
 };
 using Status = std::unique_ptr<TF_Status, DeleteStatus>;
 using Tensor = std::unique_ptr<TF_Tensor, DeleteTensor>;
-using Shape = std::vector<int64_t>;
-
-struct Refused : std::exception {
-  std::string message;
-  explicit Refused(std::string message) : message(std::move(message)) {}
-};
 
 Status new_status() { return Status(TF_NewStatus()); }
 
@@ -55,10 +46,9 @@ void* create(TF_OpKernelConstruction* context) {
 
 void destroy(void* node) { delete static_cast<Node*>(node); }
 
-/// One call: its inputs and outputs.
-class Arrays {
+class TensorflowCall : public dp::Call {
  public:
-  explicit Arrays(TF_OpKernelContext* context) : context_(context) {
+  TensorflowCall(TF_OpKernelContext* context, const Node& node) : context_(context), node_(node) {
     for (int k = 0; k < TF_NumInputs(context); ++k) {
       TF_Tensor* tensor = nullptr;
       auto status = new_status();
@@ -68,20 +58,22 @@ class Arrays {
     }
   }
 
-  int64_t elements(int k) const { return TF_TensorElementCount(inputs_[k].get()); }
-  /// The numbers of an input; null if it is not there.
-  const void* data(int k) const { return elements(k) ? TF_TensorData(inputs_[k].get()) : nullptr; }
-  void expect(int k, int64_t count, const char* what, bool may_miss = true) const {
-    if (!(may_miss && elements(k) == 0) && elements(k) != count) throw Refused(std::string(what) + " has another size than it should have");
-  }
-  Shape shape(int k) const {
+  int inputs() const override { return int(inputs_.size()); }
+  Shape shape(int k) const override {
     Shape dims;
     for (int axis = 0; axis < TF_NumDims(inputs_[k].get()); ++axis) dims.push_back(TF_Dim(inputs_[k].get(), axis));
     return dims;
   }
-  bool float64() const { return TF_TensorType(inputs_[0].get()) == TF_DOUBLE; }
+  bool float64() const override { return TF_TensorType(inputs_[0].get()) == TF_DOUBLE; }
+  const void* numbers(int k) const override {
+    return TF_TensorElementCount(inputs_[k].get()) ? TF_TensorData(inputs_[k].get()) : nullptr;
+  }
+  const double* doubles(int k) const override { return static_cast<const double*>(numbers(k)); }
+  const int64_t* integers(int k) const override { return static_cast<const int64_t*>(numbers(k)); }
+  const std::vector<int64_t>& layers() const override { return node_.layers; }
+  bool keeps() const override { return node_.keep != 0; }
 
-  void* output(int k, const Shape& shape) {
+  void* output(int k, const Shape& shape) override {
     size_t bytes = float64() ? 8 : 4;
     for (int64_t n : shape) bytes *= static_cast<size_t>(n);
     auto status = new_status();
@@ -93,209 +85,25 @@ class Arrays {
 
  private:
   TF_OpKernelContext* context_;
-
- protected:
+  const Node& node_;
   std::vector<Tensor> inputs_, outputs_;
 };
 
-/// One call with layers.
-class Call : public Arrays {
- public:
-  Call(TF_OpKernelContext* context, const Node& node, int first_param) : Arrays(context), node_(node) {
-    if (node.layers.size() % 6 || node.layers.empty()) throw Refused("layers needs six numbers for each layer");
-    size_t next = first_param;
-    const auto param = [&](bool present, int64_t size) -> const void* {
-      if (!present) return nullptr;
-      if (next >= inputs_.size() || TF_TensorElementCount(inputs_[next].get()) != size)
-        throw Refused("the weights do not fit the layers");
-      return TF_TensorData(inputs_[next++].get());
-    };
-    for (size_t k = 0; k < node.layers.size(); k += 6) {
-      const int64_t* of = node.layers.data() + k;
-      dp_train_layer layer{of[0], of[1], of[2], of[3], nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
-      layer.w = param(true, of[0] * of[1]);
-      layer.b = param(of[4], of[1]);
-      layer.idt = param(of[5], of[1]);
-      layers_.push_back(layer);
-    }
-  }
-
-  std::vector<dp_train_layer>& layers() { return layers_; }
-  bool keeps() const { return node_.keep != 0; }
-
- private:
-  const Node& node_;
-  std::vector<dp_train_layer> layers_;
-};
-
-int64_t product(const Shape& shape) {
-  int64_t n = 1;
-  for (int64_t k : shape) n *= k;
-  return n;
-}
-
-/// Gradients of the weights as outputs from number `next` on.
-void add_gradients(Call& call, int next) {
-  for (dp_train_layer& layer : call.layers()) {
-    layer.grad_w = call.output(next++, {layer.n_in, layer.n_out});
-    if (layer.b) layer.grad_b = call.output(next++, {layer.n_out});
-    if (layer.idt) layer.grad_idt = call.output(next++, {layer.n_out});
-  }
-}
-
-/// The embedding sum of a call whose first input is r.
-struct Embedding {
-  Shape r, sum;
-  dp_embedding value;
-
-  explicit Embedding(Call& call) : r(call.shape(0)) {
-    if (r.size() != 3 || call.layers()[0].n_in != 1) throw Refused("r needs three axes, and the network one input");
-    sum = {r[0], r[2], call.layers().back().n_out};
-    value = {r[0], r[1], r[2], call.data(0), int64_t(call.layers().size()), call.layers().data(), call.float64()};
-  }
-};
-
-void embedding_sum(Call& call) {
-  const Embedding e(call);
-  void* a = call.output(0, e.sum);
-  void* kept = call.output(1, {call.keeps() ? dp_embedding_kept(&e.value) : 0});
-  dp_embedding_sum(&e.value, a, call.keeps() ? kept : nullptr);
-}
-
-void embedding_slope(Call& call) {
-  const Embedding e(call);
-  call.expect(1, product(e.sum), "ga", false);
-  dp_embedding_slope(&e.value, call.data(1), call.data(2), call.output(0, e.r));
-}
-
-void embedding_transposed_slope(Call& call) {
-  const Embedding e(call);
-  call.expect(1, product(e.r), "v", false);
-  dp_embedding_transposed_slope(&e.value, call.data(1), call.data(2), call.output(0, e.sum));
-}
-
-void embedding_gradients(Call& call) {
-  const Embedding e(call);
-  call.expect(1, product(e.sum), "gu");
-  call.expect(2, product(e.sum), "ga");
-  call.expect(3, product(e.r), "v");
-  const bool second = call.data(2) && call.data(3);
-  add_gradients(call, 0);
-  dp_embedding_gradients(&e.value, call.data(1), second ? call.data(2) : nullptr, second ? call.data(3) : nullptr,
-                         call.data(4));
-}
-
-/// The network of a call whose first input is x.
-struct Network {
-  Shape x, y;
-  dp_train_network value;
-  int64_t kept;
-
-  explicit Network(Call& call) : x(call.shape(0)) {
-    if (x.size() != 2 || call.layers()[0].n_in != x[1]) throw Refused("x does not fit the network");
-    y = {x[0], call.layers().back().n_out};
-    value = {x[0], call.data(0), int64_t(call.layers().size()), call.layers().data(), call.float64()};
-    kept = dp_network_kept(&value);
-  }
-};
-
-void network_value(Call& call) {
-  const Network n(call);
-  void* y = call.output(0, n.y);
-  dp_network_value(&n.value, y, call.output(1, {n.kept}));
-}
-
-void network_slope(Call& call) {
-  const Network n(call);
-  call.expect(1, product(n.y), "gy", false);
-  call.expect(2, n.kept, "kept", false);
-  dp_network_slope(&n.value, call.data(1), call.data(2), call.output(0, n.x));
-}
-
-void network_tangent(Call& call) {
-  const Network n(call);
-  call.expect(1, product(n.x), "v", false);
-  call.expect(2, n.kept, "kept", false);
-  void* of_gy = call.output(0, n.y);
-  dp_network_tangent(&n.value, call.data(1), call.data(2), of_gy, call.output(1, {n.kept}));
-}
-
-void network_gradients(Call& call) {
-  const Network n(call);
-  call.expect(1, product(n.y), "gu");
-  call.expect(2, product(n.y), "gy");
-  call.expect(3, product(n.x), "v");
-  call.expect(4, n.kept, "kept", false);
-  call.expect(5, n.kept, "tangents");
-  const bool second = call.data(2) && call.data(3) && call.data(5);
-  const auto of_second = [&](int k) { return second ? call.data(k) : nullptr; };
-  void* gx = call.output(0, n.x);
-  add_gradients(call, 1);
-  dp_network_gradients(&n.value, call.data(1), of_second(2), of_second(3), call.data(4), of_second(5), gx);
-}
-
-/// A table sum: its inputs begin with r, the coefficients, starts and grid of the table, gates, index and weights.
-dp_table table_of(const Arrays& call) {
-  const Shape r = call.shape(0), table = call.shape(1);
-  if (r.size() != 3 || table.size() != 3 || table[1] != 6) throw Refused("r and the coefficients need three axes");
-  call.expect(2, table[0], "starts", false);
-  call.expect(3, 10, "grid", false);
-  call.expect(5, r[0] * r[1], "index", call.elements(4) == 0);
-  call.expect(6, r[0] * r[1], "weights");
-  if (call.data(4) && call.shape(4).back() != table[2]) throw Refused("the gates do not fit the table");
-  dp_table t{r[0], r[1], r[2], call.data(0), table[0], table[2], call.data(1), call.data(2), {}, call.data(4),
-             static_cast<const int64_t*>(call.data(5)), call.data(6), call.float64()};
-  std::copy_n(static_cast<const double*>(call.data(3)), 10, t.grid);
-  return t;
-}
-
-void table_sum(Arrays& call) {
-  const dp_table t = table_of(call);
-  dp_table_sum(&t, call.output(0, {t.rows, t.components, t.width}));
-}
-
-void table_slope(Arrays& call) {
-  const dp_table t = table_of(call);
-  call.expect(7, t.rows * t.components * t.width, "ga", false);
-  void* gr = call.output(0, call.shape(0));
-  void* gweights = call.output(1, call.shape(6));
-  dp_table_slope(&t, call.data(7), gr, t.weights ? gweights : nullptr);
-}
-
-/// function(), whose exceptions become errors of TensorFlow.
-template <class F>
-void guarded(TF_OpKernelContext* context, const F& function) {
-  std::string message;
-  try {
-    function();
-    return;
-  } catch (const Refused& refused) {
-    message = refused.message;
-  } catch (const std::exception& error) {
-    message = error.what();
-  }
-  auto status = new_status();
-  TF_SetStatus(status.get(), TF_INVALID_ARGUMENT, message.c_str());
-  TF_OpKernelContext_Failure(context, status.get());
-}
-
-template <void (*function)(Call&), int first_param>
-void compute(void* node, TF_OpKernelContext* context) {
-  guarded(context, [&] {
-    Call call(context, *static_cast<Node*>(node), first_param);
-    function(call);
-  });
-}
-
-template <void (*function)(Arrays&)>
-void compute_table(void*, TF_OpKernelContext* context) {
-  guarded(context, [&] {
-    Arrays call(context);
-    function(call);
-  });
-}
-
 using Compute = void (*)(void*, TF_OpKernelContext*);
+
+/// Runs an operation, whose exceptions become errors of TensorFlow. Operators without attributes have no node.
+template <dp::Operation operation>
+void compute(void* node, TF_OpKernelContext* context) {
+  static const Node none;
+  try {
+    TensorflowCall call(context, node ? *static_cast<const Node*>(node) : none);
+    operation(call);
+  } catch (const std::exception& error) {
+    auto status = new_status();
+    TF_SetStatus(status.get(), TF_INVALID_ARGUMENT, error.what());
+    TF_OpKernelContext_Failure(context, status.get());
+  }
+}
 
 /// Definition and kernels of an operator; those with layers have their weights as the last inputs.
 void add(const char* name, const std::vector<const char*>& attributes, const std::vector<const char*>& inputs,
@@ -331,19 +139,19 @@ void add_table(const char* name, const std::vector<const char*>& more, const std
 
 struct Registration {
   Registration() {
-    add("DpEmbeddingSum", {"r: T"}, {"a: T", "kept: T"}, &compute<&embedding_sum, 1>);
-    add("DpEmbeddingSlope", {"r: T", "ga: T", "kept: T"}, {"gr: T"}, &compute<&embedding_slope, 3>);
+    add("DpEmbeddingSum", {"r: T"}, {"a: T", "kept: T"}, &compute<&dp::embedding_sum>);
+    add("DpEmbeddingSlope", {"r: T", "ga: T", "kept: T"}, {"gr: T"}, &compute<&dp::embedding_slope>);
     add("DpEmbeddingTransposedSlope", {"r: T", "v: T", "kept: T"}, {"of_ga: T"},
-        &compute<&embedding_transposed_slope, 3>);
+        &compute<&dp::embedding_transposed_slope>);
     add("DpEmbeddingGradients", {"r: T", "gu: T", "ga: T", "v: T", "kept: T"}, {"grads: N * T"},
-        &compute<&embedding_gradients, 5>);
-    add("DpNetworkValue", {"x: T"}, {"y: T", "kept: T"}, &compute<&network_value, 1>);
-    add("DpNetworkSlope", {"x: T", "gy: T", "kept: T"}, {"gx: T"}, &compute<&network_slope, 3>);
-    add("DpNetworkTangent", {"x: T", "v: T", "kept: T"}, {"of_gy: T", "tangents: T"}, &compute<&network_tangent, 3>);
+        &compute<&dp::embedding_gradients>);
+    add("DpNetworkValue", {"x: T"}, {"y: T", "kept: T"}, &compute<&dp::network_value>);
+    add("DpNetworkSlope", {"x: T", "gy: T", "kept: T"}, {"gx: T"}, &compute<&dp::network_slope>);
+    add("DpNetworkTangent", {"x: T", "v: T", "kept: T"}, {"of_gy: T", "tangents: T"}, &compute<&dp::network_tangent>);
     add("DpNetworkGradients", {"x: T", "gu: T", "gy: T", "v: T", "kept: T", "tangents: T"},
-        {"gx: T", "grads: N * T"}, &compute<&network_gradients, 6>);
-    add_table("DpTableSum", {}, {"a: T"}, &compute_table<&table_sum>);
-    add_table("DpTableSlope", {"ga: T"}, {"gr: T", "gweights: T"}, &compute_table<&table_slope>);
+        {"gx: T", "grads: N * T"}, &compute<&dp::network_gradients>);
+    add_table("DpTableSum", {}, {"a: T"}, &compute<&dp::table_sum>);
+    add_table("DpTableSlope", {"ga: T"}, {"gr: T", "gweights: T"}, &compute<&dp::table_slope>);
   }
 } registration;
 

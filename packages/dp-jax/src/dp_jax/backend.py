@@ -14,7 +14,7 @@ from dp_core.backend import Evaluator, LossFunction, Optimizer, TrainState, chec
 from dp_core.module import Array, leaves, with_leaves
 from dp_core.neighbors import Neighborhood
 from dp_core.outputs import evaluate_atoms
-from dp_jax import distributed, sizes
+from dp_jax import distributed, kernels, sizes
 from dp_jax.compiled import Compiled, outline
 from dp_jax.freeze import freeze, load
 from dp_jax.namespace import gradient
@@ -66,7 +66,8 @@ class JaxBackend:
         template = outline(model)
 
         def evaluated(table: Neighborhood, values: dict[str, Array]) -> tuple[dict[str, Array]]:
-            return (evaluate_atoms(with_leaves(template, values), table, gradient),)
+            with kernels.in_use(trains=False):
+                return (evaluate_atoms(with_leaves(template, values), table, gradient),)
 
         # models that differ in their numbers only share what is compiled
         compiled = self._evaluators.setdefault(repr(template), Compiled("evaluation", evaluated))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dp_core import arrays
+from dp_jax import kernels
 
 Array = jax.Array
 
@@ -30,7 +31,8 @@ def split(x: Array, counts: Sequence[Any], axis: int) -> list[Array]:
 
 def gradient(function: Callable[[Array], tuple[Array, Any]], x: Array) -> tuple[Any, Array]:
     """``(extra, d scalar / d x)`` of ``x -> (scalar, extra)``; nests, so that a loss may contain forces."""
-    slope, extra = jax.grad(function, has_aux=True)(x)
+    with kernels.one_more_gradient():
+        slope, extra = jax.grad(function, has_aux=True)(x)
     return extra, slope
 
 
@@ -41,4 +43,7 @@ arrays.provide(
     softplus=jax.nn.softplus,
     detached=jax.lax.stop_gradient,
     constant=lambda values, like: jnp.asarray(values, dtype=like.dtype),
+    embedding_sum=kernels.embedding_sum,
+    network=kernels.network,
+    table_sum=kernels.table_sum,
 )

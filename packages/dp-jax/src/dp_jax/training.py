@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from dp_core.backend import LossFunction, Optimizer, TrainState
-from dp_jax import distributed
+from dp_jax import distributed, kernels
 from dp_jax.compiled import Compiled
 from dp_jax.namespace import gradient
 
@@ -51,7 +51,8 @@ class JaxTraining:
     # -- functions that are compiled
 
     def _evaluated(self, batch: Any, params: Arrays) -> tuple[Arrays]:
-        value, metrics = self._loss(params, batch, gradient)
+        with kernels.in_use(trains=False):
+            value, metrics = self._loss(params, batch, gradient)
         return (metrics | {"loss": value},)
 
     def _differentiated(self, batch: Any, params: Arrays) -> tuple[Arrays, Arrays]:
@@ -61,7 +62,8 @@ class JaxTraining:
             return value, [*metrics.values(), value]
 
         names = list[str]()
-        grads, metrics = jax.grad(total, has_aux=True)(params)
+        with kernels.in_use(trains=True):
+            grads, metrics = jax.grad(total, has_aux=True)(params)
         return dict(zip(names, metrics, strict=True)), {k: g[None] for k, g in grads.items()}
 
     def _updated(

@@ -1,0 +1,85 @@
+"""Where the kernels of dp-ops are used: in evaluations and in training, on a processor.
+
+Nothing else has them, so that frozen files and what users compile themselves are made of JAX's own operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dp_core.kernels import kernel_library
+from dp_core.module import leaves
+
+Array = jax.Array
+
+_USED: ContextVar[str | None] = ContextVar("used", default=None)
+_DEPTH: ContextVar[int] = ContextVar("depth", default=0)
+
+
+@contextmanager
+def in_use(*, trains: bool) -> Iterator[None]:
+    """Inside, kernels are used. trains: gradients of weights are being taken."""
+    token = _USED.set("training" if trains else "evaluation")
+    try:
+        yield
+    finally:
+        _USED.reset(token)
+
+
+@contextmanager
+def one_more_gradient() -> Iterator[None]:
+    """Inside, one more gradient is being taken."""
+    token = _DEPTH.set(_DEPTH.get() + 1)
+    try:
+        yield
+    finally:
+        _DEPTH.reset(token)
+
+
+def _trains() -> bool:
+    return _USED.get() == "training"
+
+
+def available(x: Array, axes: int, others: Sequence[Array]) -> bool:
+    """Whether the kernels may be used for x of so many axes, and other numbers; not for second derivatives by x."""
+    if _USED.get() is None or _DEPTH.get() > 1 or x.ndim != axes or x.size == 0 or jax.default_backend() != "cpu":
+        return False
+    same = all(other.dtype == x.dtype for other in others)
+    return same and x.dtype in (jnp.float32, jnp.float64) and kernel_library("dp_jax") is not None
+
+
+def embedding_sum(matrix: Array, net: Any) -> Array | None:
+    """``arrays.embedding_sum`` by the kernels for networks that use tanh alone; None otherwise."""
+    tanh = all(layer.activation_function.lower() == "tanh" for layer in net.layers)
+    if not tanh or not available(matrix, 3, list(leaves(net).values())):
+        return None
+    from dp_ops import jax as native
+
+    return native.embedding_sum(net.layers, matrix, keep=_trains(), forces=_DEPTH.get() == 1)
+
+
+def network(x: Array, layers: Sequence[Any]) -> Array | None:
+    """A network of rows by the kernels; None otherwise."""
+    if not available(x, 2, list(leaves(layers).values())):
+        return None
+    from dp_ops import jax as native
+
+    return native.network(layers, x, forces=_DEPTH.get() == 1) if native.serves(layers) else None
+
+
+def table_sum(
+    matrix: Array, table: Any, types: Array | None, index: Array | None, switch: Array | None
+) -> Array | None:
+    """``arrays.table_sum`` by the kernels, where nothing but forces is asked for; None otherwise."""
+    numbers = [x for x in (table.coefficients, table.starts, types, switch) if x is not None]
+    if _trains() or not available(matrix, 3, numbers):
+        return None
+    from dp_ops import jax as native
+
+    return native.table_sum(table, matrix, types, index, switch)

@@ -1,0 +1,186 @@
+#include "operations.h"
+
+#include <algorithm>
+#include <functional>
+#include <numeric>
+#include <string>
+
+#include "tables.h"
+#include "training/training.h"
+
+namespace dp {
+namespace {
+
+int64_t product(const Shape& shape) {
+  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<int64_t>());
+}
+
+/// The layers of a call, whose weights begin with input `next`.
+std::vector<dp_train_layer> layers_of(const Call& call, int next) {
+  const std::vector<int64_t>& numbers = call.layers();
+  if (numbers.size() % 6 || numbers.empty()) throw Refused("layers needs six numbers for each layer");
+  const auto param = [&](bool present, int64_t size) -> const void* {
+    if (!present) return nullptr;
+    if (next >= call.inputs() || call.elements(next) != size) throw Refused("the weights do not fit the layers");
+    return call.numbers(next++);
+  };
+  std::vector<dp_train_layer> layers;
+  for (size_t k = 0; k < numbers.size(); k += 6) {
+    const int64_t* of = numbers.data() + k;
+    dp_train_layer layer{of[0], of[1], of[2], of[3], nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+    layer.w = param(true, of[0] * of[1]);
+    layer.b = param(of[4], of[1]);
+    layer.idt = param(of[5], of[1]);
+    layers.push_back(layer);
+  }
+  return layers;
+}
+
+/// Gradients of the weights as outputs from number `next` on.
+void add_gradients(Call& call, std::vector<dp_train_layer>& layers, int next) {
+  for (dp_train_layer& layer : layers) {
+    layer.grad_w = call.output(next++, {layer.n_in, layer.n_out});
+    if (layer.b) layer.grad_b = call.output(next++, {layer.n_out});
+    if (layer.idt) layer.grad_idt = call.output(next++, {layer.n_out});
+  }
+}
+
+/// The embedding sum of a call whose first input is r.
+struct Embedding {
+  std::vector<dp_train_layer> layers;
+  Shape r, sum;
+  dp_embedding value{};
+
+  Embedding(Call& call, int first_param) : layers(layers_of(call, first_param)), r(call.shape(0)) {
+    if (r.size() != 3 || layers[0].n_in != 1) throw Refused("r needs three axes, and the network one input");
+    sum = {r[0], r[2], layers.back().n_out};
+    value.rows = r[0], value.slots = r[1], value.components = r[2];
+    value.r = call.numbers(0);
+    value.layers = int64_t(layers.size()), value.layer = layers.data();
+    value.float64 = call.float64();
+  }
+  /// The numbers that were kept, if there are any.
+  const void* kept(const Call& call, int k) const {
+    call.expect(k, dp_embedding_kept(&value), "kept");
+    return call.numbers(k);
+  }
+};
+
+/// The network of a call whose first input is x.
+struct Network {
+  std::vector<dp_train_layer> layers;
+  Shape x, y;
+  dp_train_network value{};
+  int64_t kept;
+
+  Network(Call& call, int first_param) : layers(layers_of(call, first_param)), x(call.shape(0)) {
+    if (x.size() != 2 || layers[0].n_in != x[1]) throw Refused("x does not fit the network");
+    y = {x[0], layers.back().n_out};
+    value = {x[0], call.numbers(0), int64_t(layers.size()), layers.data(), call.float64()};
+    kept = dp_network_kept(&value);
+  }
+};
+
+/// The table sum of a call.
+dp_table table_of(const Call& call) {
+  const Shape r = call.shape(0), table = call.shape(1);
+  if (r.size() != 3 || table.size() != 3 || table[1] != 6) throw Refused("r and the coefficients need three axes");
+  call.expect(2, table[0], "starts", false);
+  call.expect(3, 10, "grid", false);
+  call.expect(5, r[0] * r[1], "index", call.elements(4) == 0);
+  call.expect(6, r[0] * r[1], "weights");
+  if (call.elements(4) && call.shape(4).back() != table[2]) throw Refused("the gates do not fit the table");
+  dp_table t{r[0], r[1], r[2], call.numbers(0), table[0], table[2], call.numbers(1), call.numbers(2), {},
+             call.numbers(4), call.integers(5), call.numbers(6), call.float64()};
+  std::copy_n(call.doubles(3), 10, t.grid);
+  return t;
+}
+
+}  // namespace
+
+int64_t Call::elements(int k) const { return product(shape(k)); }
+
+void Call::expect(int k, int64_t count, const char* what, bool may_miss) const {
+  if (!(may_miss && elements(k) == 0) && elements(k) != count)
+    throw Refused(std::string(what) + " has another size than it should have");
+}
+
+void embedding_sum(Call& call) {
+  const Embedding e(call, 1);
+  void* a = call.output(0, e.sum);
+  void* kept = call.output(1, {call.keeps() ? dp_embedding_kept(&e.value) : 0});
+  dp_embedding_sum(&e.value, a, call.keeps() ? kept : nullptr);
+}
+
+void embedding_slope(Call& call) {
+  const Embedding e(call, 3);
+  call.expect(1, product(e.sum), "ga", false);
+  dp_embedding_slope(&e.value, call.numbers(1), e.kept(call, 2), call.output(0, e.r));
+}
+
+void embedding_transposed_slope(Call& call) {
+  const Embedding e(call, 3);
+  call.expect(1, product(e.r), "v", false);
+  dp_embedding_transposed_slope(&e.value, call.numbers(1), e.kept(call, 2), call.output(0, e.sum));
+}
+
+void embedding_gradients(Call& call) {
+  Embedding e(call, 5);
+  call.expect(1, product(e.sum), "gu");
+  call.expect(2, product(e.sum), "ga");
+  call.expect(3, product(e.r), "v");
+  const bool second = call.elements(2) && call.elements(3);
+  const auto of_second = [&](int k) { return second ? call.numbers(k) : nullptr; };
+  add_gradients(call, e.layers, 0);
+  dp_embedding_gradients(&e.value, call.numbers(1), of_second(2), of_second(3), e.kept(call, 4));
+}
+
+void network_value(Call& call) {
+  const Network n(call, 1);
+  void* y = call.output(0, n.y);
+  dp_network_value(&n.value, y, call.output(1, {n.kept}));
+}
+
+void network_slope(Call& call) {
+  const Network n(call, 3);
+  call.expect(1, product(n.y), "gy", false);
+  call.expect(2, n.kept, "kept", false);
+  dp_network_slope(&n.value, call.numbers(1), call.numbers(2), call.output(0, n.x));
+}
+
+void network_tangent(Call& call) {
+  const Network n(call, 3);
+  call.expect(1, product(n.x), "v", false);
+  call.expect(2, n.kept, "kept", false);
+  void* of_gy = call.output(0, n.y);
+  dp_network_tangent(&n.value, call.numbers(1), call.numbers(2), of_gy, call.output(1, {n.kept}));
+}
+
+void network_gradients(Call& call) {
+  Network n(call, 6);
+  call.expect(1, product(n.y), "gu");
+  call.expect(2, product(n.y), "gy");
+  call.expect(3, product(n.x), "v");
+  call.expect(4, n.kept, "kept", false);
+  call.expect(5, n.kept, "tangents");
+  const bool second = call.elements(2) && call.elements(3) && call.elements(5);
+  const auto of_second = [&](int k) { return second ? call.numbers(k) : nullptr; };
+  void* gx = call.output(0, n.x);
+  add_gradients(call, n.layers, 1);
+  dp_network_gradients(&n.value, call.numbers(1), of_second(2), of_second(3), call.numbers(4), of_second(5), gx);
+}
+
+void table_sum(Call& call) {
+  const dp_table t = table_of(call);
+  dp_table_sum(&t, call.output(0, {t.rows, t.components, t.width}));
+}
+
+void table_slope(Call& call) {
+  const dp_table t = table_of(call);
+  call.expect(7, t.rows * t.components * t.width, "ga", false);
+  void* gr = call.output(0, call.shape(0));
+  void* gweights = call.output(1, call.shape(6));
+  dp_table_slope(&t, call.numbers(7), gr, t.weights ? gweights : nullptr);
+}
+
+}  // namespace dp
