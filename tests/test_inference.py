@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import dp_core
-from dp_core import ConfigError, DataError, DeepPot, DpError, NonFiniteError, Structure
+from dp_core import ConfigError, DataError, DeepEval, DeepPot, DpError, NonFiniteError, Structure
 from dp_core.backend import default_backend, get_backend
 from dp_core.model_file import document_bytes, load_model, save_model
 from dp_core.module import replace
@@ -162,21 +162,54 @@ def test_frozen_files(water, backend, tmp_path, monkeypatch):
             assert_same(pot.eval(*water.inputs)[:1], [water.data["energy"]])
 
 
-@pytest.mark.parametrize("system", ["hessian.npz", "hessian.nopbc.npz"])
-def test_hessians(golden, system, tmp_path):
-    """Of models that were trained with them, as the last result, and not of others."""
-    case = golden(system)
-    model = load_model(case.path)
-    assert not DeepPot(model, "numpy").has_hessian
-    assert len(DeepPot(model, "numpy").eval(*case.inputs)) == 3
-    save_model(replace(model, script=model.script | {"hessian_mode": True}), tmp_path / "trained.dp")
-    pot = DeepPot(tmp_path / "trained.dp", "numpy")
+def test_hessians(golden, backend, tmp_path):
+    """From frozen files too, of models that were trained with them, as the last result, and not of others."""
+    model = load_model(golden("hessian").path)
+    assert not DeepPot(model, backend).has_hessian
+    assert len(DeepPot(model, backend).eval(*golden("hessian").inputs)) == 3
+    model = replace(model, script=model.script | {"hessian_mode": True})
+    path = tmp_path / f"trained{get_backend(backend).suffixes[0]}"
+    get_backend(backend).freeze(model, document_bytes(model), path)
+    pot = DeepPot(path, backend)
     assert pot.has_hessian
-    for atomic, count in [(False, 4), (True, 6)]:
-        results = pot.eval(*case.inputs, atomic=atomic)
-        assert len(results) == count
+    for case in map(golden, ("hessian.npz", "hessian.nopbc.npz")):
         expected = case.data["hessian"]
-        np.testing.assert_allclose(results[-1], expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+        *_, found = pot.eval(*case.inputs)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+        assert len(pot.eval(*case.inputs, atomic=True)) == 6
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, False])
+def test_hessians_in_small_tables(golden, rows):
+    """Several copies of a frame in one table, or parts of it."""
+    case = golden("hessian")
+    pot = DeepPot(case.path, "numpy", auto_batch_size=rows)
+    coord, box, types = case.inputs
+    found = pot.hessian(Structure(coord[0].reshape(-1, 3), box[0].reshape(3, 3), types))
+    expected = case.data["hessian"][0]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+    assert pot.hessian(Structure(np.zeros((0, 3)), None, np.zeros(0, int))).shape == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["compress_sea", "dpa2_small", "zbl_dpa1"])
+def test_hessians_are_slopes_of_forces(golden, backend, name):
+    case = golden(name)
+    pot = DeepPot(case.path, backend)
+    coord, box, types = case.inputs
+    coord, box = coord[0].reshape(-1, 3), box[0].reshape(3, 3)
+    found = pot.hessian(Structure(coord, box, types))
+    np.testing.assert_allclose(found, found.T, rtol=0, atol=1e-9 * np.abs(found).max())
+    random = np.random.default_rng(0).normal(size=coord.shape)
+    forces = [pot.eval(coord + sign * 1e-4 * random, box, types)[1].ravel() for sign in (1, -1)]
+    slope = (forces[1] - forces[0]) / 2e-4
+    np.testing.assert_allclose(found @ random.ravel(), slope, rtol=0, atol=1e-5 * np.abs(slope).max())
+
+
+@pytest.mark.parametrize(("name", "message"), [("dipole", "predicts 'dipole'"), ("spin_dpa1", "has spins")])
+def test_there_is_no_hessian(golden, name, message):
+    coord, box, types = golden(name).inputs
+    with pytest.raises(ConfigError, match=message):
+        DeepEval(golden(name).path, "numpy").hessian(Structure(coord[0], box[0].reshape(3, 3), types))
 
 
 def test_hessians_with_parameters_and_virtual_atoms(golden):

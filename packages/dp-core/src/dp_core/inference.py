@@ -31,9 +31,10 @@ from dp_core.inputs import (
 )
 from dp_core.long_range import LongRange, refuse_atomic_virial, with_long_range
 from dp_core.model_file import load_model, model_document
-from dp_core.models.protocol import members, message_passing
+from dp_core.models.protocol import members, message_passing, no_second_derivatives
 from dp_core.module import Array, is_array
-from dp_core.neighbors import Floats, Ints, Neighborhood, NeighborSpec, PairList
+from dp_core.neighbors import Floats, Ints, Neighborhood, NeighborSpec, PairList, frame_pairs
+from dp_core.outputs import evaluate_along
 from dp_core.prediction import Parameters, Prediction, Structure, hessian, predict, tables
 from dp_core.virtual_atoms import spins_of, virtual_atoms
 
@@ -84,6 +85,7 @@ class Predictor:
             self._evaluate = self._backend.load(Path(model))
         else:
             self._evaluate = self._backend.evaluator(self._model)
+        self._second: Evaluator | None = None  # of second derivatives, once they are asked for
         self._long_range = LongRange(self._model, self._backend)
         self._rows = _table_rows(auto_batch_size, self._backend)
         self._warned = False
@@ -255,6 +257,39 @@ class Predictor:
             raise DataError("spin was given, but the model has no spins. Leave it out, or open a model with spins.")
         raise DataError("The model has spins; give spin as (frames, atoms, 3) numbers in μB.")
 
+    def hessian(
+        self,
+        structure: Structure,
+        *,
+        fparam: ArrayLike | None = None,
+        aparam: ArrayLike | None = None,
+        charge_spin: ArrayLike | None = None,
+    ) -> Floats:
+        """Second derivatives of the energy of one frame, (3N, 3N) in eV/Å², by the backend. Parameters as in ``eval``.
+
+        It takes 3N evaluations of derivatives of the force, and memory for the result and for tables of as many atoms
+        as are evaluated together. Raises ConfigError for models without, of spins or with a long-range part.
+        """
+        structure = _checked(structure, "the structure")
+        natoms = len(structure.types)
+        return self._hessian(structure, self._parameters(1, natoms, natoms, fparam, aparam, charge_spin))
+
+    def _hessian(self, structure: Structure, parameters: Parameters) -> Floats:
+        """As ``hessian``, with the parameters of the frame in full size."""
+        if why := no_second_derivatives(self._model):
+            raise ConfigError(why)
+        self._evaluator()
+        natoms = len(structure.types)
+        if not natoms:
+            return np.zeros((0, 0))
+        copies = min(3 * natoms, max(1, self._rows // natoms))
+        pairs = frame_pairs(structure.coord, structure.box, structure.types, self.neighbor_spec)
+        parts = list(self._tables([structure] * copies, parameters.repeated(copies), [pairs] * copies))
+        self._warn_of_overflow(parts[0].wanted)
+        if self._second is None:
+            self._second = self._backend.evaluator(self._model, evaluate_along)
+        return hessian(self._second, parts, natoms, copies)
+
     def eval_descriptor(
         self,
         coords: ArrayLike,
@@ -289,7 +324,7 @@ class Predictor:
 
     def close(self) -> None:
         """Free the model's memory on the backend; nothing can be evaluated afterwards."""
-        self._evaluate = None
+        self._evaluate = self._second = None
 
     def __enter__(self) -> Self:
         return self
@@ -453,7 +488,7 @@ class DeepPot(Predictor):
         """Energy (frames, 1) in eV, force (frames, atoms, 3) in eV/Å and virial (frames, 9) in eV.
 
         With ``atomic`` also the energy (frames, atoms, 1) and virial (frames, atoms, 9) of every atom. Last, if
-        ``has_hessian``, the second derivatives of the energy (frames, 3·atoms, 3·atoms) in eV/Å², computed by NumPy; if
+        ``has_hessian``, the second derivatives of the energy (frames, 3·atoms, 3·atoms) in eV/Å²; if
         ``has_spin``, the magnetic force −∂E/∂spin (frames, atoms, 3) in eV/μB and whether each atom has a spin (frames,
         atoms, 1).
 
@@ -474,7 +509,7 @@ class DeepPot(Predictor):
         if result.atom_virial is not None:
             out += [result.atom_energy.reshape(nf, na, 1), result.atom_virial.reshape(nf, na, 9)]
         if self.has_hessian:
-            each = [hessian(self._model, s, parameters.of_frame(k, na)) for k, s in enumerate(structures)]
+            each = [self._hessian(s, parameters.of_frame(k, na)) for k, s in enumerate(structures)]
             out.append(np.array(each).reshape(nf, 3 * na, 3 * na))
         virtual = virtual_atoms(self._model)
         if virtual is not None and result.magnetic is not None:
