@@ -13,7 +13,7 @@ import pytest
 import dp_core
 from dp_core import ConfigError, DataError, DeepEval, DeepPot, DpError, NonFiniteError, Structure
 from dp_core.backend import default_backend, get_backend
-from dp_core.model_file import document_bytes, load_model, save_model
+from dp_core.model_file import document_bytes, load_model
 from dp_core.module import replace
 from dp_core.neighbors import NeighborSpec
 from dp_core.numpy_backend import NumpyBackend
@@ -400,3 +400,31 @@ def test_public_names():
     assert dp_core.__version__.count(".") >= 1
     with pytest.raises(AttributeError, match="no attribute 'DeepPott'"):
         dp_core.DeepPott  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "name", ["dpa1_attn2_concat", "dpa2_small", "dpa3_small", "hybrid_sea_dpa1", "hybrid_dpa1_dpa1"]
+)
+def test_type_embeddings(golden, backend, name):
+    """One row a type and one for virtual atoms; the numbers behind the descriptor, where they are part of it."""
+    case = golden(name)
+    pot = DeepPot(case.path, backend)
+    rows = pot.eval_typeebd()
+    assert len(rows) == pot.get_ntypes() + 1
+    assert not rows[-1].any()
+    own = rows[:, -6:] if name == "hybrid_dpa1_dpa1" else rows
+    if name.endswith("concat") or name.startswith("hybrid"):
+        behind = pot.eval_descriptor(*case.inputs)[..., -own.shape[1] :]
+        np.testing.assert_allclose(behind, np.broadcast_to(own[case.data["atype"]], behind.shape), atol=1e-12)
+    with pytest.raises(ConfigError, match="has no type embedding"):
+        DeepPot(golden("se_e2_a_oneside").path, "numpy").eval_typeebd()
+
+
+def test_embeddings(golden):
+    case = golden("dpa2_small")
+    pot = DeepPot(case.path, "numpy")
+    descriptor, of_atoms, of_frames = pot.eval_embedding(*case.inputs)
+    assert {x.dtype for x in (descriptor, of_atoms, of_frames)} == {np.dtype("float32")}
+    np.testing.assert_allclose(descriptor, case.data["descriptor"], rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(of_atoms, case.data["fitting_last_layer"], rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(of_frames, case.data["fitting_last_layer"].sum(axis=1), rtol=1e-6)

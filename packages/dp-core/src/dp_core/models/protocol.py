@@ -52,6 +52,14 @@ def message_passing(model: Any) -> bool:
     return any(member.model.descriptor.message_passing for member in members(model))
 
 
+def type_embeddings(model: Any) -> tuple[Any, ...]:
+    """The type embeddings of the first member, one for each part of a hybrid that has one."""
+    found = members(model)
+    descriptor = found[0].model.descriptor if found else None
+    parts = [getattr(part, "type_embedding", None) for part in getattr(descriptor, "list", (descriptor,))]
+    return tuple(part for part in parts if part is not None)
+
+
 def new_model(settings: Section, type_map: Sequence[str], folder: Path = Path()) -> Any:
     """A model with random parameters and no statistics. folder: that of relative paths in the settings."""
     kind = getattr(settings, "kind", None) or settings.to_document()["type"]
