@@ -63,6 +63,8 @@ def integers(name: str, given: ArrayLike) -> Ints:
 def numbers(name: str, given: ArrayLike) -> Floats:
     """Numbers as an array. Raises DataError for anything else."""
     try:
+        if np.iscomplexobj(given):
+            raise TypeError("complex numbers, expected real ones")
         return np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"{name} cannot be read as an array of numbers: {error}.") from error

@@ -39,7 +39,7 @@ from dp_core.neighbors import Floats, Ints, Neighborhood, NeighborSpec, PairList
 from dp_core.nn.type_embedding import TypeEmbedding
 from dp_core.outputs import evaluate_along
 from dp_core.prediction import Parameters, Prediction, Structure, hessian, predict, tables
-from dp_core.virtual_atoms import spins_of, virtual_atoms
+from dp_core.virtual_atoms import VirtualAtoms, spins_of, virtual_atoms
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Predictor:
         self._second: Evaluator | None = None  # of second derivatives, once they are asked for
         self._long_range = LongRange(self._model, self._backend)
         self._rows = _table_rows(auto_batch_size, self._backend)
-        self._warned = False
+        self._warned = self._warned_of_spins = False
 
     # what the model is
 
@@ -258,8 +258,13 @@ class Predictor:
 
     def _spins(self, structures: Sequence[Structure], spin: ArrayLike | None) -> list[Floats] | None:
         """The spins of each structure, None for models without. Raises DataError where they are missing or too many."""
-        if (spin is None) == (virtual_atoms(self._model) is None):
-            return None if spin is None else spins_of(spin, [s.types for s in structures])
+        virtual = virtual_atoms(self._model)
+        if spin is not None and virtual is not None:
+            spins = spins_of(spin, [s.types for s in structures])
+            self._warn_of_spins(virtual, structures, spins)
+            return spins
+        if spin is None and virtual is None:
+            return None
         if spin is not None:
             raise DataError("spin was given, but the model has no spins. Leave it out, or open a model with spins.")
         raise DataError("The model has spins; give spin as (frames, atoms, 3) numbers in μB.")
@@ -491,6 +496,12 @@ class Predictor:
         if numb_fparam(self._model) and fparam is None:
             fparam = np.tile(np.asarray(default_fparam(self._model), np.float64), (nframes, 1))
         return given if fparam is None else np.concatenate([fparam, given], axis=1)
+
+    def _warn_of_spins(self, virtual: VirtualAtoms, structures: Sequence[Structure], spins: Sequence[Floats]) -> None:
+        for k, (structure, spin) in enumerate(zip(structures, spins, strict=True)):
+            if not self._warned_of_spins and (told := virtual.unseen(structure.types, spin, self._model.type_map)):
+                self._warned_of_spins = True
+                log.warning("Frame %d: %s", k, told)
 
     def _warn_of_overflow(self, wanted: Ints) -> None:
         if self._warned or len(wanted) == 1:  # nothing was evaluated
