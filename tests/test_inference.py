@@ -428,3 +428,28 @@ def test_embeddings(golden):
     np.testing.assert_allclose(descriptor, case.data["descriptor"], rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(of_atoms, case.data["fitting_last_layer"], rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(of_frames, case.data["fitting_last_layer"].sum(axis=1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["dipole", "polar_full"])
+def test_derivatives_of_tensors(golden, backend, name):
+    """Minus those by the positions and by a strain, by finite differences; and the virials of atoms add up."""
+    case = golden(name)
+    tensor = DeepEval(case.path, backend)
+    coord, box, types = case.data["coord"][:1], case.data["box"][:1].reshape(1, 3, 3), case.data["atype"]
+    total, force, virial, atomic, atom_virial = tensor.eval_full(coord, box, types, atomic=True)
+    size = total.shape[1]
+    assert force.shape == (1, size, len(types), 3)
+    np.testing.assert_allclose(atomic.sum(axis=1), total, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(atom_virial.sum(axis=2), virial, rtol=1e-10, atol=1e-12)
+    random, step = np.random.default_rng(0), 1e-4
+    moved, strain = random.normal(size=coord.shape), random.normal(size=(3, 3))
+
+    def slope(change):
+        ends = [tensor.eval(*change(sign * step), types, atomic=False) for sign in (1, -1)]
+        return -(ends[0] - ends[1]) / (2 * step)
+
+    by_coord = slope(lambda h: (coord + h * moved, box))
+    np.testing.assert_allclose(np.einsum("fsax,fax->fs", force, moved), by_coord, atol=1e-5 * np.abs(by_coord).max())
+    by_strain = slope(lambda h: (coord @ (np.eye(3) + h * strain), box @ (np.eye(3) + h * strain)))
+    found = np.einsum("fsab,ba->fs", virial.reshape(1, size, 3, 3), strain)
+    np.testing.assert_allclose(found, by_strain, atol=1e-5 * np.abs(by_strain).max())
