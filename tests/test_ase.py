@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 import numpy as np
 import pytest
 
-from dp_core import DataError, DeepPot
+from dp_core import ConfigError, DataError, DeepEval, DeepPot, load_model
 
 ase = pytest.importorskip("ase")
 
@@ -16,8 +16,11 @@ from ase.calculators.calculator import PropertyNotImplementedError  # noqa: E402
 from ase.calculators.fd import calculate_numerical_stress  # noqa: E402
 from ase.io import read, write  # noqa: E402
 from ase.md.verlet import VelocityVerlet  # noqa: E402
+from ase.vibrations import Infrared  # noqa: E402
 
 from dp_core.ase import DP  # noqa: E402
+from dp_core.models.protocol import new_model  # noqa: E402
+from dp_core.schema import parse_model  # noqa: E402
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def atoms(water):
 
 
 def structure(case, frame=0, periodic=True):
-    symbols = np.array(["O", "H"])[case.data["atype"]]
+    symbols = np.array(load_model(case.path).type_map)[case.data["atype"]]
     cell = case.data["box"][frame].reshape(3, 3) if periodic else None
     return Atoms(symbols, positions=case.data["coord"][frame], cell=cell, pbc=periodic)
 
@@ -68,7 +71,7 @@ def test_no_stress_without_a_cell(water):
     atoms = structure(water, periodic=False)
     atoms.calc = DP(water.path, backend="numpy")
     atoms.get_forces()
-    with pytest.raises(PropertyNotImplementedError):
+    with pytest.raises(PropertyNotImplementedError, match="no stress without a cell"):
         atoms.get_stress()
 
 
@@ -118,7 +121,7 @@ def test_skin_does_not_change_results(water, atoms, skin):
         fresh = pot.eval(atoms.positions, atoms.cell[:], water.data["atype"])
         np.testing.assert_allclose(atoms.get_potential_energy(), fresh[0][0, 0], rtol=1e-13)
         np.testing.assert_allclose(atoms.get_forces(), fresh[1][0], atol=1e-12)
-    searches = atoms.calc._pairs.searches
+    searches = atoms.calc._parts[0].pairs.searches
     assert searches == steps if skin == 0.0 else 1 < searches < steps
     if skin == 1.0:
         assert searches < 5
@@ -182,6 +185,84 @@ def test_spins(golden):
     atoms.set_initial_magnetic_moments(None)
     atoms.set_initial_magnetic_moments([[0.0, 0.0, 0.5]] * len(atoms))
     assert atoms.get_potential_energy() == along_z != turned
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "atomic", "stored"),
+    [
+        ("dipole", "dipole", "atomic_dipoles", ("global_dipole", "atom_dipole")),
+        ("polar_full", "polarizability", "atomic_polarizabilities", ("global_polar", "atom_polar")),
+        ("dos", "dos", "atomic_dos", ("dos", "atom_dos")),
+        ("property_intensive", "gap", "atomic_gap", ("gap", "atom_gap")),
+    ],
+)
+def test_other_outputs(golden, backend, name, total, atomic, stored):
+    case = golden(name)
+    atoms = structure(case)
+    atoms.info = {key: case.data[key][0] for key in ("fparam", "aparam") if key in case.data}
+    atoms.calc = DP(case.path, backend=backend)
+    assert atoms.calc.implemented_properties == [total, atomic]
+    for key, expected in zip((total, atomic), stored, strict=True):
+        found = atoms.calc.get_property(key, atoms)
+        np.testing.assert_allclose(found, case.data[expected][0].reshape(found.shape), rtol=1e-9, atol=1e-12)
+    if name == "dipole":
+        np.testing.assert_array_equal(atoms.get_dipole_moment(), atoms.calc.results["dipole"])
+
+
+def test_populations(water, atoms):
+    """Their difference is the magnetic moment of an atom; they are no charges."""
+    section = {
+        "type_map": ["O", "H"], "fitting_net": {"type": "population", "neuron": [4], "seed": 1},
+        "descriptor": {"type": "se_e2_a", "sel": [20, 20], "rcut": 3.0, "neuron": [2, 4], "axis_neuron": 2, "seed": 1},
+    }  # fmt: skip
+    model = new_model(parse_model(section), ["O", "H"])
+    atoms.calc = DP(model, backend="numpy")
+    (expected,) = DeepEval(model, "numpy").eval(water.data["coord"][:1], water.data["box"][:1], water.data["atype"])
+    alpha, beta = expected[0].T
+    assert np.ptp(alpha - beta) > 0
+    np.testing.assert_allclose(atoms.get_magnetic_moments(), alpha - beta, rtol=1e-12)
+    assert atoms.get_magnetic_moment() == pytest.approx(np.sum(alpha - beta), rel=1e-12)
+    np.testing.assert_allclose(atoms.calc.get_property("populations", atoms), expected[0], rtol=1e-12)
+    with pytest.raises(PropertyNotImplementedError, match=r"no 'charges'.* closed shells, and no charges"):
+        atoms.get_charges()
+
+
+def test_several_models(golden, water, atoms, tmp_path):
+    """Energies of one model and dipoles of another, as an infrared spectrum needs them."""
+    both = DP([water.path, golden("dipole").path], backend="numpy")
+    alone = DP(golden("dipole").path, backend="numpy")
+    molecule = atoms[:4]
+    molecule.calc = both
+    energy, dipole = molecule.get_potential_energy(), molecule.get_dipole_moment()
+    molecule.calc = DP(water.path, backend="numpy")
+    assert energy == molecule.get_potential_energy()
+    molecule.calc = alone
+    np.testing.assert_array_equal(dipole, molecule.get_dipole_moment())
+    with pytest.raises(
+        PropertyNotImplementedError, match=r"no 'forces'\. They give: dipole.* DP\(\[dipole, energy\]\)"
+    ):
+        molecule.get_forces()
+    molecule.calc = both
+    spectrum = Infrared(molecule, indices=[0, 1], name=str(tmp_path / "ir"))
+    spectrum.run()
+    spectrum.read()
+    assert spectrum.intensities.shape == (6,)
+    assert spectrum.intensities.max() > 0
+    with pytest.raises(ConfigError, match="Model 1 gives 'dipole', and so does a model before it"):
+        DP([alone.dp, alone.dp])
+    with pytest.raises(ConfigError, match="has no model"):
+        DP([])
+
+
+def test_each_model_takes_its_own_parameters(golden, atoms):
+    case = golden("ener_fparam_aparam")
+    atoms = structure(case)
+    atoms.info = {"fparam": case.data["fparam"][0], "aparam": case.data["aparam"][0]}
+    atoms.calc = DP([case.path, golden("dipole").path], backend="numpy")
+    assert atoms.get_potential_energy() == pytest.approx(case.data["energy"][0, 0], rel=1e-9)
+    atoms.calc = DP(golden("dipole").path, backend="numpy")
+    with pytest.raises(DataError, match="the model has none"):
+        atoms.get_dipole_moment()
 
 
 def test_elements(water, atoms):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from dp_cli.main import main
+from dp_core import DeepPot
 
 GOLDEN = Path(__file__).parent / "golden"
 MODEL = str(GOLDEN / "se_e2_a_oneside.dp")
@@ -102,3 +103,19 @@ def test_hessians_of_data_that_have_them(tmp_path, capsys, monkeypatch):
     written = np.loadtxt("detail.h.out")
     np.testing.assert_array_equal(written[:, 0], matrices.ravel())
     assert "Hessian MAE        : " in "".join(lines)
+
+
+def test_frozen_with_hessians(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = str(GOLDEN / "hessian.dp")
+    assert main(["freeze", "-c", model, "-o", "plain.dp"]) == 0
+    assert main(["freeze", "-c", model, "-o", "marked.dp", "--hessian"]) == 0
+    with np.load(GOLDEN / "hessian.npz") as case:
+        given = case["coord"], case["box"], case["atype"]
+        assert len(DeepPot("plain.dp", "numpy").eval(*given)) == 3
+        found = DeepPot("marked.dp", "numpy").eval(*given)[-1]
+        np.testing.assert_allclose(found, case["hessian"], rtol=0, atol=1e-9 * np.abs(found).max())
+    capsys.readouterr()
+    assert main(["freeze", "-c", str(GOLDEN / "dipole.dp"), "-o", "none.dp", "--hessian"]) == 1
+    assert "--hessian: The model predicts 'dipole'" in capsys.readouterr().err
+    assert not (tmp_path / "none.dp").exists()

@@ -21,7 +21,7 @@ from dp_core.long_range import LongRange, long_range, short_range
 from dp_core.model_file import load_model, model_document, model_from_document, save_model
 from dp_core.models.protocol import new_model
 from dp_core.module import replace
-from dp_core.prediction import Derivatives, Parameters, Prediction, Structure, hessian
+from dp_core.prediction import Derivatives, Prediction, Structure
 from dp_core.schema import parse_model
 from dp_core.training import train
 
@@ -337,7 +337,7 @@ def test_what_a_whole_model_cannot_do(golden):
     with pytest.raises(ConfigError, match="no virials of single atoms"):
         pot.eval(*case.inputs, atomic=True)
     with pytest.raises(ConfigError, match="long-range"):
-        hessian(pot.get_model(), Structure(coord[0], np.eye(3) * 9, types), Parameters())
+        pot.hessian(Structure(coord[0], np.eye(3) * 9, types))
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import dp_core
-from dp_core import ConfigError, DataError, DeepPot, DpError, NonFiniteError, Structure
+from dp_core import ConfigError, DataError, DeepEval, DeepPot, DpError, NonFiniteError, Structure
 from dp_core.backend import default_backend, get_backend
-from dp_core.model_file import document_bytes, load_model, save_model
+from dp_core.model_file import document_bytes, load_model
 from dp_core.module import replace
 from dp_core.neighbors import NeighborSpec
 from dp_core.numpy_backend import NumpyBackend
@@ -162,21 +162,54 @@ def test_frozen_files(water, backend, tmp_path, monkeypatch):
             assert_same(pot.eval(*water.inputs)[:1], [water.data["energy"]])
 
 
-@pytest.mark.parametrize("system", ["hessian.npz", "hessian.nopbc.npz"])
-def test_hessians(golden, system, tmp_path):
-    """Of models that were trained with them, as the last result, and not of others."""
-    case = golden(system)
-    model = load_model(case.path)
-    assert not DeepPot(model, "numpy").has_hessian
-    assert len(DeepPot(model, "numpy").eval(*case.inputs)) == 3
-    save_model(replace(model, script=model.script | {"hessian_mode": True}), tmp_path / "trained.dp")
-    pot = DeepPot(tmp_path / "trained.dp", "numpy")
+def test_hessians(golden, backend, tmp_path):
+    """From frozen files too, of models that were trained with them, as the last result, and not of others."""
+    model = load_model(golden("hessian").path)
+    assert not DeepPot(model, backend).has_hessian
+    assert len(DeepPot(model, backend).eval(*golden("hessian").inputs)) == 3
+    model = replace(model, script=model.script | {"hessian_mode": True})
+    path = tmp_path / f"trained{get_backend(backend).suffixes[0]}"
+    get_backend(backend).freeze(model, document_bytes(model), path)
+    pot = DeepPot(path, backend)
     assert pot.has_hessian
-    for atomic, count in [(False, 4), (True, 6)]:
-        results = pot.eval(*case.inputs, atomic=atomic)
-        assert len(results) == count
+    for case in map(golden, ("hessian.npz", "hessian.nopbc.npz")):
         expected = case.data["hessian"]
-        np.testing.assert_allclose(results[-1], expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+        *_, found = pot.eval(*case.inputs)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+        assert len(pot.eval(*case.inputs, atomic=True)) == 6
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, False])
+def test_hessians_in_small_tables(golden, rows):
+    """Several copies of a frame in one table, or parts of it."""
+    case = golden("hessian")
+    pot = DeepPot(case.path, "numpy", auto_batch_size=rows)
+    coord, box, types = case.inputs
+    found = pot.hessian(Structure(coord[0].reshape(-1, 3), box[0].reshape(3, 3), types))
+    expected = case.data["hessian"][0]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+    assert pot.hessian(Structure(np.zeros((0, 3)), None, np.zeros(0, int))).shape == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["compress_sea", "dpa2_small", "zbl_dpa1"])
+def test_hessians_are_slopes_of_forces(golden, backend, name):
+    case = golden(name)
+    pot = DeepPot(case.path, backend)
+    coord, box, types = case.inputs
+    coord, box = coord[0].reshape(-1, 3), box[0].reshape(3, 3)
+    found = pot.hessian(Structure(coord, box, types))
+    np.testing.assert_allclose(found, found.T, rtol=0, atol=1e-9 * np.abs(found).max())
+    random = np.random.default_rng(0).normal(size=coord.shape)
+    forces = [pot.eval(coord + sign * 1e-4 * random, box, types)[1].ravel() for sign in (1, -1)]
+    slope = (forces[1] - forces[0]) / 2e-4
+    np.testing.assert_allclose(found @ random.ravel(), slope, rtol=0, atol=1e-5 * np.abs(slope).max())
+
+
+@pytest.mark.parametrize(("name", "message"), [("dipole", "predicts 'dipole'"), ("spin_dpa1", "has spins")])
+def test_there_is_no_hessian(golden, name, message):
+    coord, box, types = golden(name).inputs
+    with pytest.raises(ConfigError, match=message):
+        DeepEval(golden(name).path, "numpy").hessian(Structure(coord[0], box[0].reshape(3, 3), types))
 
 
 def test_hessians_with_parameters_and_virtual_atoms(golden):
@@ -367,3 +400,56 @@ def test_public_names():
     assert dp_core.__version__.count(".") >= 1
     with pytest.raises(AttributeError, match="no attribute 'DeepPott'"):
         dp_core.DeepPott  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "name", ["dpa1_attn2_concat", "dpa2_small", "dpa3_small", "hybrid_sea_dpa1", "hybrid_dpa1_dpa1"]
+)
+def test_type_embeddings(golden, backend, name):
+    """One row a type and one for virtual atoms; the numbers behind the descriptor, where they are part of it."""
+    case = golden(name)
+    pot = DeepPot(case.path, backend)
+    rows = pot.eval_typeebd()
+    assert len(rows) == pot.get_ntypes() + 1
+    assert not rows[-1].any()
+    own = rows[:, -6:] if name == "hybrid_dpa1_dpa1" else rows
+    if name.endswith("concat") or name.startswith("hybrid"):
+        behind = pot.eval_descriptor(*case.inputs)[..., -own.shape[1] :]
+        np.testing.assert_allclose(behind, np.broadcast_to(own[case.data["atype"]], behind.shape), atol=1e-12)
+    with pytest.raises(ConfigError, match="has no type embedding"):
+        DeepPot(golden("se_e2_a_oneside").path, "numpy").eval_typeebd()
+
+
+def test_embeddings(golden):
+    case = golden("dpa2_small")
+    pot = DeepPot(case.path, "numpy")
+    descriptor, of_atoms, of_frames = pot.eval_embedding(*case.inputs)
+    assert {x.dtype for x in (descriptor, of_atoms, of_frames)} == {np.dtype("float32")}
+    np.testing.assert_allclose(descriptor, case.data["descriptor"], rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(of_atoms, case.data["fitting_last_layer"], rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(of_frames, case.data["fitting_last_layer"].sum(axis=1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["dipole", "polar_full"])
+def test_derivatives_of_tensors(golden, backend, name):
+    """Minus those by the positions and by a strain, by finite differences; and the virials of atoms add up."""
+    case = golden(name)
+    tensor = DeepEval(case.path, backend)
+    coord, box, types = case.data["coord"][:1], case.data["box"][:1].reshape(1, 3, 3), case.data["atype"]
+    total, force, virial, atomic, atom_virial = tensor.eval_full(coord, box, types, atomic=True)
+    size = total.shape[1]
+    assert force.shape == (1, size, len(types), 3)
+    np.testing.assert_allclose(atomic.sum(axis=1), total, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(atom_virial.sum(axis=2), virial, rtol=1e-10, atol=1e-12)
+    random, step = np.random.default_rng(0), 1e-4
+    moved, strain = random.normal(size=coord.shape), random.normal(size=(3, 3))
+
+    def slope(change):
+        ends = [tensor.eval(*change(sign * step), types, atomic=False) for sign in (1, -1)]
+        return -(ends[0] - ends[1]) / (2 * step)
+
+    by_coord = slope(lambda h: (coord + h * moved, box))
+    np.testing.assert_allclose(np.einsum("fsax,fax->fs", force, moved), by_coord, atol=1e-5 * np.abs(by_coord).max())
+    by_strain = slope(lambda h: (coord @ (np.eye(3) + h * strain), box @ (np.eye(3) + h * strain)))
+    found = np.einsum("fsab,ba->fs", virial.reshape(1, size, 3, 3), strain)
+    np.testing.assert_allclose(found, by_strain, atol=1e-5 * np.abs(by_strain).max())

@@ -620,7 +620,7 @@ def test_training_beside_a_frozen_model(tiny, tmp_path):
 
 
 def test_there_is_nothing_to_train_in_a_table(tiny, tmp_path, table):
-    with pytest.raises(ConfigError, match="No parameter is left to train"):
+    with pytest.raises(ConfigError, match="no network, and so nothing to train"):
         trained(tiny, tmp_path, pairtab("table.txt"))
 
 

@@ -255,7 +255,7 @@ def test_a_statistics_file_knows_the_scale(tmp_path, case):
         (None, "The model has spins; give spin"),
         (np.ones((12, 2)), r"\(12, 2\), 24 numbers; expected \(36, 3\)"),
         ([["up"] * 3] * 12, "cannot be read as an array of numbers"),
-        (np.full((3, 12, 3), np.nan), "no finite numbers"),
+        (np.full((3, 12, 3), np.nan), "spin of atom 0 of frame 0 is .*give finite numbers"),
     ],
 )
 def test_spins_that_do_not_fit(dp, case, spin, told):

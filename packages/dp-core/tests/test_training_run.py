@@ -446,6 +446,7 @@ def test_a_model_trained_with_hessians_gives_them(tiny, tmp_path):
     from dp_core import DeepPot
 
     document = tiny(loss={"start_pref_h": 1.0}, numb_steps=0)
+    np.save(tmp_path / "data/a/set.000/hessian.npy", np.zeros((5, 144)))
     assert DeepPot(run(document, tmp_path).checkpoint, "numpy").has_hessian
     assert DeepPot(run(document | {"training": document["training"] | {"numb_steps": 1}}, tmp_path,
                        restart="model.ckpt").checkpoint, "numpy").has_hessian  # fmt: skip

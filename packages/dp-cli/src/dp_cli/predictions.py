@@ -11,8 +11,8 @@ import numpy as np
 from dp_cli.accuracy import TENSORS, Predicted
 from dp_core.data import Frame, Label, System, validate_frame
 from dp_core.errors import ConfigError, DpError
-from dp_core.inputs import atomic_label, eval_arguments, input_arrays, input_labels, total_label
-from dp_core.prediction import Parameters, Structure, hessian
+from dp_core.inputs import atomic_label, eval_arguments, input_labels, total_label
+from dp_core.prediction import Structure
 from dp_core.virtual_atoms import virtual_atoms
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _labels(model: Any, system: System, *, atomic: bool) -> list[Label]:
 def _hessian(potential: Predictor, frame: Frame) -> Floats:
     """The second derivatives of the energy of a frame: (3N, 3N) in eV/Å²."""
     structure = Structure(frame.coord, frame.box, frame.types)
-    return hessian(potential.get_model(), structure, Parameters(**input_arrays([frame])))
+    return potential.hessian(structure, **eval_arguments([frame]))  # type: ignore[arg-type]
 
 
 def _chunks(system: System, order: Integers, labels: Sequence[Label]) -> Iterator[list[Frame]]:

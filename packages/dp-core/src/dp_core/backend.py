@@ -20,10 +20,13 @@ from dp_core.backend_names import NAMES
 from dp_core.errors import BackendError, ConfigError, FormatError, nearest
 from dp_core.module import Array
 from dp_core.neighbors import Neighborhood
-from dp_core.outputs import Gradient
+from dp_core.outputs import Gradient, evaluate_atoms
 
 #: (table of NumPy arrays) -> per-atom outputs and ``gradient``, as NumPy arrays
 Evaluator = Callable[[Neighborhood], dict[str, np.ndarray]]
+
+#: (model, table, gradient) -> arrays by name; the table may be any module that has one as ``table``
+Derived = Callable[[Any, Any, Gradient], dict[str, Array]]
 
 #: (trained leaves, batch, gradient) -> (loss, metrics by name)
 LossFunction = Callable[[Mapping[str, Array], Any, Gradient], tuple[Array, dict[str, Array]]]
@@ -85,8 +88,8 @@ class Backend(Protocol):
     def array(self, x: np.ndarray) -> Array:
         """A NumPy array as one of the framework's, on its device."""
 
-    def evaluator(self, model: Any) -> Evaluator:
-        """A function that evaluates the model with its derivative."""
+    def evaluator(self, model: Any, function: Derived = evaluate_atoms) -> Evaluator:
+        """A function of tables that evaluates the model with its derivative, or another function of the two."""
 
     def apply(self, function: Callable[[Any, Any], Array], model: Any, table: Any) -> np.ndarray:
         """``function(model, table)`` without derivatives; the table may be any module."""

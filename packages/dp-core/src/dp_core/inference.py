@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +17,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dp_core import arrays
 from dp_core.backend import SUFFIXES, Backend, Evaluator, default_backend, get_backend
+from dp_core.call_inputs import as_structures, checked_structure, repeated
 from dp_core.errors import BackendError, ConfigError, DataError
 from dp_core.inputs import (
     check_charge_spin,
@@ -31,11 +33,13 @@ from dp_core.inputs import (
 )
 from dp_core.long_range import LongRange, refuse_atomic_virial, with_long_range
 from dp_core.model_file import load_model, model_document
-from dp_core.models.protocol import members, message_passing
+from dp_core.models.protocol import members, message_passing, no_second_derivatives, type_embeddings
 from dp_core.module import Array, is_array
-from dp_core.neighbors import Floats, Ints, Neighborhood, NeighborSpec, PairList
+from dp_core.neighbors import Floats, Ints, Neighborhood, NeighborSpec, PairList, frame_pairs
+from dp_core.nn.type_embedding import TypeEmbedding
+from dp_core.outputs import evaluate_along
 from dp_core.prediction import Parameters, Prediction, Structure, hessian, predict, tables
-from dp_core.virtual_atoms import spins_of, virtual_atoms
+from dp_core.virtual_atoms import VirtualAtoms, spins_of, virtual_atoms
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +51,10 @@ def _descriptor(model: Any, table: Neighborhood) -> Array:
 
 def _last_layer(model: Any, table: Neighborhood) -> Array:
     return model.eval_fitting_last_layer(table)
+
+
+def _of_types(embeddings: tuple[TypeEmbedding, ...], _: Any) -> Array:
+    return arrays.concat([embedding() for embedding in embeddings], axis=-1)
 
 
 class Predictor:
@@ -84,9 +92,10 @@ class Predictor:
             self._evaluate = self._backend.load(Path(model))
         else:
             self._evaluate = self._backend.evaluator(self._model)
+        self._second: Evaluator | None = None  # of second derivatives, once they are asked for
         self._long_range = LongRange(self._model, self._backend)
         self._rows = _table_rows(auto_batch_size, self._backend)
-        self._warned = False
+        self._warned = self._warned_of_spins = False
 
     # what the model is
 
@@ -210,7 +219,7 @@ class Predictor:
 
         Raises DataError for inputs that do not fit the model.
         """
-        structures = [_checked(s, f"structure {k}") for k, s in enumerate(structures)]
+        structures = [checked_structure(s, f"structure {k}") for k, s in enumerate(structures)]
         natoms = [len(s.types) for s in structures]
         parameters = self._parameters(len(natoms), sum(natoms), None, fparam, aparam, charge_spin)
         spins = self._spins(structures, spin)
@@ -249,11 +258,49 @@ class Predictor:
 
     def _spins(self, structures: Sequence[Structure], spin: ArrayLike | None) -> list[Floats] | None:
         """The spins of each structure, None for models without. Raises DataError where they are missing or too many."""
-        if (spin is None) == (virtual_atoms(self._model) is None):
-            return None if spin is None else spins_of(spin, [s.types for s in structures])
+        virtual = virtual_atoms(self._model)
+        if spin is not None and virtual is not None:
+            spins = spins_of(spin, [s.types for s in structures])
+            self._warn_of_spins(virtual, structures, spins)
+            return spins
+        if spin is None and virtual is None:
+            return None
         if spin is not None:
             raise DataError("spin was given, but the model has no spins. Leave it out, or open a model with spins.")
         raise DataError("The model has spins; give spin as (frames, atoms, 3) numbers in μB.")
+
+    def hessian(
+        self,
+        structure: Structure,
+        *,
+        fparam: ArrayLike | None = None,
+        aparam: ArrayLike | None = None,
+        charge_spin: ArrayLike | None = None,
+    ) -> Floats:
+        """Second derivatives of the energy of one frame, (3N, 3N) in eV/Å², by the backend. Parameters as in ``eval``.
+
+        It takes 3N evaluations of derivatives of the force, and memory for the result and for tables of as many atoms
+        as are evaluated together. Raises ConfigError for models without, of spins or with a long-range part.
+        """
+        structure = checked_structure(structure, "the structure")
+        natoms = len(structure.types)
+        return self._hessian(structure, self._parameters(1, natoms, natoms, fparam, aparam, charge_spin))
+
+    def _hessian(self, structure: Structure, parameters: Parameters) -> Floats:
+        """As ``hessian``, with the parameters of the frame in full size."""
+        if why := no_second_derivatives(self._model):
+            raise ConfigError(why)
+        self._evaluator()
+        natoms = len(structure.types)
+        if not natoms:
+            return np.zeros((0, 0))
+        copies = min(3 * natoms, max(1, self._rows // natoms))
+        pairs = frame_pairs(structure.coord, structure.box, structure.types, self.neighbor_spec)
+        parts = list(self._tables([structure] * copies, parameters.repeated(copies), [pairs] * copies))
+        self._warn_of_overflow(parts[0].wanted)
+        if self._second is None:
+            self._second = self._backend.evaluator(self._model, evaluate_along)
+        return hessian(self._second, parts, natoms, copies)
 
     def eval_descriptor(
         self,
@@ -287,9 +334,45 @@ class Predictor:
         inputs = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type, charge_spin)
         return self._features(_last_layer, *inputs, dtype, spin)
 
+    def eval_embedding(
+        self,
+        coords: ArrayLike,
+        cells: ArrayLike | None,
+        atom_types: ArrayLike,
+        fparam: ArrayLike | None = None,
+        aparam: ArrayLike | None = None,
+        mixed_type: bool = False,
+        dtype: Any = np.float32,
+        charge_spin: ArrayLike | None = None,
+        spin: ArrayLike | None = None,
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
+        """Descriptors (frames, atoms, width), values before the output layer (frames, atoms, m), and their sum.
+
+        The sum is that of the atoms of each frame, (frames, m), virtual ones left out. Inputs as in ``eval``.
+        """
+        given = (coords, cells, atom_types, fparam, aparam, mixed_type)
+        descriptor = self.eval_descriptor(*given, dtype, charge_spin, spin)
+        hidden = self.eval_fitting_last_layer(*given, None, charge_spin, spin)
+        return descriptor, hidden.astype(dtype), hidden.sum(axis=1).astype(dtype)
+
+    def eval_typeebd(self) -> NDArray[np.floating]:
+        """The numbers that stand for each type, (types + 1, width), in the last row those of virtual atoms, zeros.
+
+        They are those of the model whose descriptor ``eval_descriptor`` gives; of a hybrid, side by side. Raises
+        ConfigError for models without.
+        """
+        self._evaluator()
+        found = type_embeddings(self._model)
+        if not found:
+            raise ConfigError(
+                "The model has no type embedding: its descriptor has networks for each type. Those of dpa1, "
+                "se_atten_v2, se_e3_tebd, dpa2, dpa3, and of se_e2_a with model/type_embedding, have one."
+            )
+        return self._backend.apply(_of_types, found, ())
+
     def close(self) -> None:
         """Free the model's memory on the backend; nothing can be evaluated afterwards."""
-        self._evaluate = None
+        self._evaluate = self._second = None
 
     def __enter__(self) -> Self:
         return self
@@ -376,7 +459,7 @@ class Predictor:
         frames = atoms = None
         if fparam is not None:
             sizes = {"one set for each frame": (nframes, 1), "one set for all": (1, nframes)}
-            frames = _repeated("fparam", fparam, nfparam, sizes)
+            frames = repeated("fparam", fparam, nfparam, sizes)
         elif nfparam and default_fparam(self._model) is None:
             raise DataError(
                 f"The model needs {nfparam} frame parameters and has no default. Give fparam as "
@@ -387,7 +470,7 @@ class Predictor:
             if natoms is not None:
                 sizes["one set for each atom of a frame"] = (natoms, nframes)
             sizes["one set for all"] = (1, total)
-            atoms = _repeated("aparam", aparam, naparam, sizes)
+            atoms = repeated("aparam", aparam, naparam, sizes)
         elif uses_aparam(self._model):
             raise DataError(
                 f"The model needs {naparam} atomic parameters for each atom. Give aparam as "
@@ -408,11 +491,17 @@ class Predictor:
                     f"({nframes}, 2) numbers."
                 )
         sizes = {"one set for each frame": (nframes, 1), "one set for all": (1, nframes)}
-        given = _repeated("charge_spin", charge_spin, width, sizes)
+        given = repeated("charge_spin", charge_spin, width, sizes)
         check_charge_spin(given, "charge_spin")
         if numb_fparam(self._model) and fparam is None:
             fparam = np.tile(np.asarray(default_fparam(self._model), np.float64), (nframes, 1))
         return given if fparam is None else np.concatenate([fparam, given], axis=1)
+
+    def _warn_of_spins(self, virtual: VirtualAtoms, structures: Sequence[Structure], spins: Sequence[Floats]) -> None:
+        for k, (structure, spin) in enumerate(zip(structures, spins, strict=True)):
+            if not self._warned_of_spins and (told := virtual.unseen(structure.types, spin, self._model.type_map)):
+                self._warned_of_spins = True
+                log.warning("Frame %d: %s", k, told)
 
     def _warn_of_overflow(self, wanted: Ints) -> None:
         if self._warned or len(wanted) == 1:  # nothing was evaluated
@@ -453,7 +542,7 @@ class DeepPot(Predictor):
         """Energy (frames, 1) in eV, force (frames, atoms, 3) in eV/Å and virial (frames, 9) in eV.
 
         With ``atomic`` also the energy (frames, atoms, 1) and virial (frames, atoms, 9) of every atom. Last, if
-        ``has_hessian``, the second derivatives of the energy (frames, 3·atoms, 3·atoms) in eV/Å², computed by NumPy; if
+        ``has_hessian``, the second derivatives of the energy (frames, 3·atoms, 3·atoms) in eV/Å²; if
         ``has_spin``, the magnetic force −∂E/∂spin (frames, atoms, 3) in eV/μB and whether each atom has a spin (frames,
         atoms, 1).
 
@@ -474,7 +563,7 @@ class DeepPot(Predictor):
         if result.atom_virial is not None:
             out += [result.atom_energy.reshape(nf, na, 1), result.atom_virial.reshape(nf, na, 9)]
         if self.has_hessian:
-            each = [hessian(self._model, s, parameters.of_frame(k, na)) for k, s in enumerate(structures)]
+            each = [self._hessian(s, parameters.of_frame(k, na)) for k, s in enumerate(structures)]
             out.append(np.array(each).reshape(nf, 3 * na, 3 * na))
         virtual = virtual_atoms(self._model)
         if virtual is not None and result.magnetic is not None:
@@ -490,71 +579,6 @@ class DeepSpin(DeepPot):
         super().__init__(model, backend, auto_batch_size)
         if not self.has_spin:
             raise ConfigError("The model has no spins, so it is nothing for DeepSpin. DeepPot opens it.")
-
-
-def as_structures(
-    coords: ArrayLike, cells: ArrayLike | None, atom_types: ArrayLike, mixed_type: bool = False
-) -> list[Structure]:
-    """Frames of equal size from arrays of any shape, see ``DeepPot.eval``. Raises DataError where sizes do not fit."""
-    types = _integers("atom_types", atom_types)
-    if types.ndim != (2 if mixed_type else 1):
-        wanted = "(frames, atoms), because mixed_type is set" if mixed_type else "(atoms,), or set mixed_type"
-        raise DataError(f"atom_types have the shape {types.shape}; expected {wanted}.")
-    na = types.shape[-1]
-    x = _numbers("coords", coords)
-    nf = len(types) if mixed_type else x.size // (3 * na) if na else 0
-    if x.size != nf * na * 3 or (x.size and not nf):
-        raise DataError(f"coords have the shape {x.shape}, but there are {na} atom types; expected (frames, {na}, 3).")
-    x = x.reshape(nf, na, 3)
-    boxes: Any = [None] * nf
-    if cells is not None:
-        boxes = _numbers("cells", cells)
-        if boxes.size != nf * 9:
-            raise DataError(f"cells have the shape {boxes.shape}, but there are {nf} frames; expected ({nf}, 3, 3).")
-        boxes = boxes.reshape(nf, 3, 3)
-    return [Structure(x[k], boxes[k], types[k] if mixed_type else types) for k in range(nf)]
-
-
-def _checked(structure: Any, name: str) -> Structure:
-    """A structure with arrays of the right shapes. Raises DataError for other shapes."""
-    types = _integers(f"types of {name}", structure.types)
-    coord = _numbers(f"coord of {name}", structure.coord)
-    if types.ndim != 1 or coord.shape != (len(types), 3):
-        raise DataError(
-            f"coord of {name} has the shape {coord.shape} and its types have {types.shape}; expected (N, 3) and (N,)."
-        )
-    if structure.box is None:
-        return Structure(coord, None, types)
-    box = _numbers(f"box of {name}", structure.box)
-    if box.shape != (3, 3):
-        raise DataError(f"box of {name} has the shape {box.shape}; expected (3, 3), the lattice vectors as rows.")
-    return Structure(coord, box, types)
-
-
-def _integers(name: str, given: ArrayLike) -> Ints:
-    types = np.asarray(given)
-    if types.size and not np.issubdtype(types.dtype, np.integer):
-        raise DataError(f"{name} are {types.dtype}; give integers, the positions of the elements in the type map.")
-    return types.astype(np.int64, copy=False)
-
-
-def _numbers(name: str, given: ArrayLike) -> Floats:
-    try:
-        return np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{name} cannot be read as an array of numbers: {error}.") from error
-
-
-def _repeated(name: str, given: ArrayLike, width: int, sizes: Mapping[str, tuple[int, int]]) -> Floats:
-    """Parameters as (rows, width), repeated as often as the size tells. sizes: (rows given, repeats) by meaning."""
-    values = _numbers(name, given)
-    if not width:
-        raise DataError(f"{name} was given, but the model has none. Leave it out.")
-    for rows, repeats in sizes.values():
-        if values.size == rows * width:
-            return np.tile(values.reshape(rows, width), (repeats, 1))
-    expected = "; ".join(f"{rows}×{width} ({meaning})" for meaning, (rows, _) in sizes.items())
-    raise DataError(f"{name} has the shape {values.shape}, {values.size} numbers; expected {expected}.")
 
 
 def _frozen_for(path: str | Path) -> str | None:

@@ -15,7 +15,7 @@ from autograd.extend import defvjp, primitive, vspace
 from autograd.tracer import isbox, new_box, trace_stack
 
 from dp_core import arrays
-from dp_core.backend import Evaluator, LossFunction, Optimizer, TrainState
+from dp_core.backend import Derived, Evaluator, LossFunction, Optimizer, TrainState
 from dp_core.errors import BackendError
 from dp_core.module import Array, tree_map
 from dp_core.neighbors import no_rounding
@@ -109,9 +109,9 @@ class NumpyBackend:
         """The array itself."""
         return x
 
-    def evaluator(self, model: Any) -> Evaluator:
-        """A function that evaluates the model with its derivative."""
-        return lambda table: evaluate_atoms(model, table, gradient)
+    def evaluator(self, model: Any, function: Derived = evaluate_atoms) -> Evaluator:
+        """A function of tables that evaluates the model with its derivative, or another function of the two."""
+        return lambda table: function(model, table, gradient)
 
     def apply(self, function: Callable[[Any, Any], Array], model: Any, table: Any) -> np.ndarray:
         """``function(model, table)`` without derivatives."""

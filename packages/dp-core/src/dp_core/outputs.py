@@ -15,7 +15,7 @@ from typing import Any
 
 from dp_core import arrays
 from dp_core.arrays import namespace
-from dp_core.module import Array, replace
+from dp_core.module import Array, module, replace
 from dp_core.neighbors import Neighborhood
 
 #: (function of an array returning (scalar, extra), array) -> (extra, gradient of the scalar)
@@ -138,6 +138,27 @@ def reduce_output(out: dict[str, Array], output: OutputDef, table: Neighborhood,
         count = arrays.segment_sum(out["mask"], table.frame, nframes)
         total = total / namespace(count).maximum(count, namespace(count).ones_like(count))[:, None]
     return {"atomic": out[output.name], "total": total, "mask": out["mask"]}
+
+
+@module
+class Displaced:
+    """A table and how its vectors change when the atoms are displaced."""
+
+    table: Neighborhood
+    change: Array  # (n, K, 3) without unit
+
+
+def evaluate_along(model: Any, displaced: Displaced, gradient: Gradient) -> dict[str, Array]:
+    """``gradient``: the derivative of ∂E/∂vectors along the displacement, (n, K, 3) in eV/Å².
+
+    Its forces, as ``forces`` takes them from a gradient, are minus the product of the Hessian with the displacement.
+    """
+
+    def slope(vectors: Array) -> tuple[Array, None]:
+        g = evaluate_atoms(model, replace(displaced.table, vectors=vectors), gradient)["gradient"]
+        return namespace(g, displaced.change).sum(g * displaced.change), None
+
+    return {"gradient": gradient(slope, displaced.table.vectors)[1]}
 
 
 def hessian(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,6 @@ from dp_core.neighbors import (
     NeighborSpec,
     PairList,
     build_batch,
-    frame_neighbors,
     frame_pairs,
     part_of,
     refuse_close,
@@ -55,6 +54,10 @@ class Parameters:
             None if self.fparam is None else self.fparam[k : k + 1],
             None if self.aparam is None else self.aparam[k * natoms : (k + 1) * natoms],
         )
+
+    def repeated(self, times: int) -> Parameters:
+        """Those of so many copies of the frames."""
+        return Parameters(*(None if x is None else np.tile(x, (times, 1)) for x in (self.fparam, self.aparam)))
 
 
 @dataclass(frozen=True)
@@ -305,21 +308,38 @@ def _no_derivatives(output: OutputDef, total: int, nframes: int, atomic_virial: 
     return _Sums(total, nframes, output.shape, atomic_virial).shaped(output.shape)
 
 
-def hessian(model: Any, structure: Structure, parameters: Parameters) -> Floats:
-    """Second derivatives of the energy of one frame: (3N, 3N) in eV/Å², by NumPy whatever the backend is.
+def hessian(evaluate: Evaluator, parts: Sequence[Part], natoms: int, copies: int) -> Floats:
+    """Second derivatives of the energy of one frame: (3N, 3N) in eV/Å².
 
-    model: with NumPy leaves. parameters: of this frame alone. Takes 3N times as long as the forces.
+    evaluate: of a backend for ``outputs.evaluate_along``. parts: the tables of so many copies of the frame; each of
+    them serves one displaced coordinate at a time, so that no table is larger than those of an energy.
+
+    Raises NonFiniteError if a derivative is no number.
     """
-    from dp_core.long_range import long_range
-    from dp_core.numpy_backend import gradient
+    size = 3 * natoms
+    result = np.zeros((size, size))
+    for start in range(0, size, copies):
+        chosen = np.arange(start, min(start + copies, size))
+        moved = np.zeros((copies, size))
+        moved[np.arange(len(chosen)), chosen] = 1.0
+        moved = moved.reshape(copies * natoms, 3)
+        sums = _Sums(copies * natoms, copies, (), False)
+        for p in parts:
+            change = _changes(p.batch, moved[p.atoms])
+            sums.add(p, evaluate(outputs.Displaced(p.batch.table, change))["gradient"])  # type: ignore[arg-type]
+        result[chosen] = -sums.force.reshape(copies, size)[: len(chosen)]
+    if not np.isfinite(result).all():
+        atom = int(np.flatnonzero(~np.isfinite(result).all(axis=1))[0]) // 3
+        raise NonFiniteError(f"The energy has no finite second derivative by the position of atom {atom}.")
+    return result
 
-    if long_range(model):
-        raise ConfigError("Second derivatives are not computed of a model with a long-range part.")
-    spec = model.neighbor_spec
-    found = frame_neighbors(structure.coord, structure.box, structure.types, spec)
-    batch = build_batch([found], spec, fparam=parameters.fparam, aparam=parameters.aparam)
-    blocks = outputs.hessian(model, batch.table, gradient, batch.rows, len(structure.types))
-    return np.asarray(outputs.hessian_matrix(batch.to_atoms(blocks)))
+
+def _changes(batch: Batch, moved: Floats) -> Floats:
+    """How the vectors of a table change, (n, K, 3), when its atoms are displaced by ``moved``, (atoms, 3)."""
+    places = np.where(batch.owner[:, None] >= 0, moved[np.maximum(batch.owner, 0)], 0.0)
+    index = batch.table.index
+    change: Floats = np.where(index[..., None] >= 0, places[index] - places[: len(index), None], 0.0)
+    return change
 
 
 def _on_neighbors(values: Floats, index: Ints, count: int) -> Floats:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dp_core.backend import Evaluator
 from dp_core.errors import ConfigError
 from dp_core.inference import DeepPot, Predictor
 from dp_core.model_file import load_model
@@ -59,12 +58,13 @@ class DeepTensor(Predictor):
         """The tensor T of the frames, (frames, size), with its derivatives.
 
         These are −∂T/∂x (frames, size, atoms, 3), and −∂T/∂ε (frames, size, 9) for a strain ε. With ``atomic`` also the
-        tensor (frames, atoms, size) and the virial (frames, size, atoms, 9) of every atom. Where frozen files and
-        backends give no derivatives, of polarizabilities, NumPy computes them.
+        tensor (frames, atoms, size) and the virial (frames, size, atoms, 9) of every atom. Those of polarizabilities
+        are no part of frozen files; the backend computes them from the document that every file holds.
         """
         structures, na, parameters = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type, charge_spin)
         nf, size = len(structures), self._model.output.size
-        evaluate = None if self._model.output.differentiable else self._with_derivatives()
+        own = self._model.output.differentiable
+        evaluate = None if own else self._backend.evaluator(self._model, evaluate_components)
         result = self._predicted(structures, [na] * nf, parameters, atomic_virial=atomic, evaluate=evaluate)
         force = result.force.reshape(nf, na, size, 3).transpose(0, 2, 1, 3)
         out = [result.total.reshape(nf, size), force, result.virial.reshape(nf, size, 9)]
@@ -72,11 +72,6 @@ class DeepTensor(Predictor):
             of_atoms = result.atom_virial.reshape(nf, na, size, 9).transpose(0, 2, 1, 3)
             out += [result.atomic.reshape(nf, na, size), of_atoms]
         return tuple(out)
-
-    def _with_derivatives(self) -> Evaluator:
-        from dp_core.numpy_backend import gradient
-
-        return lambda table: evaluate_components(self._model, table, gradient)
 
 
 class DeepDipole(DeepTensor):

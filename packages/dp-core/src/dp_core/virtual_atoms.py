@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from dp_core.call_inputs import numbers
 from dp_core.data.frame import Floats, Frame, Integers, Label
 from dp_core.errors import DataError
 from dp_core.module import replace
@@ -45,6 +46,18 @@ class VirtualAtoms:
     def magnetic(self, types: Integers) -> np.ndarray:
         """(N,) whether each atom has a spin."""
         return self.scale_of(types)[:, 0] > 0
+
+    def unseen(self, types: Integers, spin: Floats, type_map: Sequence[str]) -> str:
+        """What to tell of spins on atoms whose type has none, (N, 3) in μB; nothing if there are none."""
+        size = np.where((types >= 0) & ~self.magnetic(types), np.linalg.norm(spin, axis=-1), 0.0)
+        if not size.any():
+            return ""
+        atom = int(size.argmax())
+        having = " ".join(name for name, used in zip(type_map, self.use_spin, strict=True) if used) or "no type"
+        return (
+            f"Atom {atom}, {type_map[types[atom]]}, has a spin of {size[atom]:.3g} μB, but the model knows spins of "
+            f"{having} only (model/spin/use_spin). Spins of other types count nothing."
+        )
 
     def structure(self, structure: Any, spin: Floats) -> Structure:
         """The structure of 2N atoms. structure: anything with ``coord``, ``box`` and ``types``; spin: (N, 3) μB."""
@@ -107,16 +120,19 @@ def virtual_atoms(model: Any) -> VirtualAtoms | None:
 
 def spins_of(given: Any, types: Sequence[Integers]) -> list[Floats]:
     """Spins of frames, (N, 3) each, from all numbers in any shape. Raises DataError for too few or too many."""
-    try:
-        values = np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"spin cannot be read as an array of numbers: {error}.") from error
+    values = numbers("spin", given)
     total = sum(len(t) for t in types)
     if values.size != 3 * total:
         raise DataError(
             f"spin has the shape {values.shape}, {values.size} numbers; expected ({total}, 3), a vector in μB for each "
             "atom of each frame, zero for those without spin."
         )
-    if not np.isfinite(values).all():
-        raise DataError("spin has values that are no finite numbers.")
-    return np.split(values.reshape(-1, 3), np.cumsum([len(t) for t in types])[:-1]) if types else []
+    frames = np.split(values.reshape(-1, 3), np.cumsum([len(t) for t in types])[:-1]) if types else []
+    for k, frame in enumerate(frames):
+        if not np.isfinite(frame).all():
+            atom = int(np.flatnonzero(~np.isfinite(frame).all(axis=1))[0])
+            raise DataError(
+                f"The spin of atom {atom} of frame {k} is {frame[atom].tolist()}; give finite numbers in μB, zeros for "
+                "atoms without spin."
+            )
+    return frames

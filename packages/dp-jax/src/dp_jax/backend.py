@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dp_core.backend import Evaluator, LossFunction, Optimizer, TrainState, checked, threads
+from dp_core.backend import Derived, Evaluator, LossFunction, Optimizer, TrainState, checked, threads
 from dp_core.module import Array, leaves, with_leaves
 from dp_core.neighbors import Neighborhood
 from dp_core.outputs import evaluate_atoms
@@ -42,7 +42,7 @@ class JaxBackend:
         if os.environ.get("DEVICE", "").lower() == "cpu":
             jax.config.update("jax_platforms", "cpu")
         distributed.join()
-        self._evaluators: dict[str, Compiled] = {}
+        self._evaluators: dict[tuple[Derived, str], Compiled] = {}
         self._applied: dict[Any, Compiled] = {}
 
     @property
@@ -61,16 +61,16 @@ class JaxBackend:
         """A copy of the array on the device."""
         return jax.numpy.array(checked(x, self.name))
 
-    def evaluator(self, model: Any) -> Evaluator:
-        """A function that evaluates the model with its derivative."""
+    def evaluator(self, model: Any, function: Derived = evaluate_atoms) -> Evaluator:
+        """A function of tables that evaluates the model with its derivative, or another function of the two."""
         template = outline(model)
 
         def evaluated(table: Neighborhood, values: dict[str, Array]) -> tuple[dict[str, Array]]:
             with kernels.in_use(trains=False):
-                return (evaluate_atoms(with_leaves(template, values), table, gradient),)
+                return (function(with_leaves(template, values), table, gradient),)
 
         # models that differ in their numbers only share what is compiled
-        compiled = self._evaluators.setdefault(repr(template), Compiled("evaluation", evaluated))
+        compiled = self._evaluators.setdefault((function, repr(template)), Compiled("evaluation", evaluated))
         values = {path: self.array(x) for path, x in leaves(model).items()}
 
         def evaluate(table: Neighborhood) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 import dp_torch.namespace  # noqa: F401  (native primitives)
-from dp_core.backend import Evaluator, LossFunction, Optimizer, TrainState, checked, threads
+from dp_core.backend import Derived, Evaluator, LossFunction, Optimizer, TrainState, checked, threads
 from dp_core.module import Array, is_array, tree_map
 from dp_core.neighbors import Neighborhood, no_rounding
 from dp_core.outputs import evaluate_atoms
@@ -59,13 +59,13 @@ class TorchBackend:
             x = np.array(x, order="C")
         return torch.from_numpy(x).to(self.device)
 
-    def evaluator(self, model: Any) -> Evaluator:
-        """A function that evaluates the model with its derivative."""
+    def evaluator(self, model: Any, function: Derived = evaluate_atoms) -> Evaluator:
+        """A function of tables that evaluates the model with its derivative, or another function of the two."""
         tree = tree_map(self.array, model)
 
         def evaluate(table: Neighborhood) -> dict[str, np.ndarray]:
             with torch.no_grad():
-                out = evaluate_atoms(tree, tree_map(self.array, table), gradient)
+                out = function(tree, tree_map(self.array, table), gradient)
             return {name: value.cpu().numpy() for name, value in out.items()}
 
         return evaluate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,7 +27,9 @@ def command(
     node_names: Annotated[str | None, typer.Option("-n", "--node-names", hidden=True)] = None,
     nvnmd_weight: Annotated[str | None, typer.Option("-w", "--nvnmd-weight", hidden=True)] = None,
     head: Head = None,
-    hessian: Annotated[bool, typer.Option("--hessian", hidden=True)] = False,
+    hessian: Annotated[
+        bool, typer.Option("--hessian", help="DeepPot gives second derivatives, as after a training with them.")
+    ] = False,
     lower_kind: Annotated[str, typer.Option("--lower-kind", hidden=True)] = "nlist",
     log_level: LogLevel = "INFO",
     log_path: LogPath = None,
@@ -46,7 +48,6 @@ def command(
     refuse_head(head)
     refuse("-n/--node-names", node_names, "frozen models here have no nodes to choose from; all outputs are there")
     refuse("-w/--nvnmd-weight", nvnmd_weight, "dp does not make models for NVNMD hardware")
-    refuse("--hessian", hessian, "Hessians are not part of frozen models here")
     refuse(
         "--lower-kind", lower_kind != "nlist", f"{lower_kind!r} is not known; files have one kind of interface, nlist"
     )
@@ -55,7 +56,20 @@ def command(
     target = state.output_file(output, source)
     with (
         Predictor(source, "numpy") as potential,
-        written_model(potential.get_model(), target, option="file with -o") as written,
+        written_model(_chosen(potential.get_model(), hessian), target, option="file with -o") as written,
     ):
         check_same(potential, written, target)
     log.info(f"Saved frozen model to {target}")
+
+
+def _chosen(model: Any, hessian: bool) -> Any:
+    """The model, marked as one that was trained with second derivatives if they are wanted."""
+    from dp_core.errors import ConfigError
+    from dp_core.models.protocol import no_second_derivatives
+    from dp_core.module import replace
+
+    if not hessian:
+        return model
+    if why := no_second_derivatives(model):
+        raise ConfigError(f"--hessian: {why} Freeze it without the option.")
+    return replace(model, script=(model.script or {}) | {"hessian_mode": True})

@@ -61,6 +61,14 @@ def message_reach(model: Any) -> tuple[int, float] | None:
     return joined_reach(passing)
 
 
+def type_embeddings(model: Any) -> tuple[Any, ...]:
+    """The type embeddings of the first member, one for each part of a hybrid that has one."""
+    found = members(model)
+    descriptor = found[0].model.descriptor if found else None
+    parts = [getattr(part, "type_embedding", None) for part in getattr(descriptor, "list", (descriptor,))]
+    return tuple(part for part in parts if part is not None)
+
+
 def new_model(settings: Section, type_map: Sequence[str], folder: Path = Path()) -> Any:
     """A model with random parameters and no statistics. folder: that of relative paths in the settings."""
     kind = getattr(settings, "kind", None) or settings.to_document()["type"]
@@ -70,19 +78,23 @@ def new_model(settings: Section, type_map: Sequence[str], folder: Path = Path())
         from dp_core.models.modifier import modified  # reads a model file
 
         model = modified(model, placed.modifier)
-    if getattr(placed, "hessian_mode", False):
-        _check_second_derivatives(model)
+    if getattr(placed, "hessian_mode", False) and (why := no_second_derivatives(model)):
+        raise ConfigError(f"{why} Leave out model/hessian_mode, and start_pref_h and limit_pref_h in the loss.")
     return model
 
 
-def _check_second_derivatives(model: Any) -> None:
+def no_second_derivatives(model: Any) -> str:
+    """Why there are no second derivatives of a model by the positions; nothing if there are."""
     from dp_core.long_range import long_range  # knows models
+    from dp_core.virtual_atoms import virtual_atoms
 
+    if model.output.kind != "energy":
+        return f"The model predicts {model.output.name!r}; second derivatives are those of energies."
+    if virtual_atoms(model) is not None:
+        return "The model has spins, and second derivatives are not computed of such models."
     if long_range(model):
-        raise ConfigError(
-            "The model has a long-range part, which has no second derivatives. Leave out model/hessian_mode, and "
-            "start_pref_h and limit_pref_h in the loss."
-        )
+        return "The model has a long-range part, which has no second derivatives."
+    return ""
 
 
 def settings_with_counted_sel(settings: Any, count: CountSel) -> Any:

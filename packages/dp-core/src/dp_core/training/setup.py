@@ -198,26 +198,47 @@ def even_sample(systems: Sequence[System], most_atoms: int) -> Sample:
     return Sample(systems, everything.system[chosen], everything.index[chosen])
 
 
+#: Labels that no loss reads unless its section has a weight for them, and that weight.
+_ASKED_FOR = {
+    "hessian": "start_pref_h, limit_pref_h",
+    "atom_pref": "start_pref_pf, limit_pref_pf",
+    "drdq": "start_pref_gf, limit_pref_gf",
+    "atom_ener": "start_pref_ae, limit_pref_ae",
+}
+
+
 def check_labels(data: Data, model: Any, loss: Loss, reporter: Reporter) -> None:
     """Look at all data as training will, so that bad files and numbers are met before anything is written.
 
-    Of every file the shape, of a sample the numbers. Raises DataError also if there is no label to train on; warns
-    about parts of the loss that have none.
+    Of every file the shape, of a sample the numbers. Raises DataError also if there is no label to train on, or none of
+    a kind that only a loss which asks for it reads; warns about other parts of the loss that have none.
     """
-    wanted, inputs = loss.labels(model), input_labels(model)
+    wanted, inputs, virtual = loss.labels(model), input_labels(model), virtual_atoms(model)
     for name, systems in (("training", data.training), ("validation", data.validation or [])):
         for system in systems:
             system.check_labels([*wanted, *inputs])
         sample, found = even_sample(systems, MOST_ATOMS), set[str]()
         for done, frame in enumerate(sample.frames([*wanted, *inputs]), 1):
             found |= frame.found
+            if virtual is not None and (told := virtual.unseen(frame.types, frame.labels["spin"], model.type_map)):
+                where = f"{systems[frame.system].name}, frame {frame.index}"
+                reporter.warning(f"{where}: {told}")
+                virtual = None  # once is enough
             reporter.progress("Data", done, len(sample))
-        absent = [label.key for label in wanted if label.key not in found]
+        there = found.union(*(system.available() for system in systems))
+        absent = [label.key for label in wanted if label.key not in there]
         if not systems or not absent:
             continue
         told = f"No frame of the {name} data has {' or '.join(absent)}"
+        seen = f"They have: {', '.join(sorted(there)) or 'no labels'}."
         if name == "training" and len(absent) == len(wanted):
-            raise DataError(f"{told}, so there is nothing to train on. Add labels, or other terms to the loss section.")
+            raise DataError(f"{told}, so there is nothing to train on. {seen} Add labels, or other terms to the loss.")
+        asked = [key for key in absent if key in _ASKED_FOR]
+        if name == "training" and asked:
+            raise DataError(
+                f"No frame of the training data has {' or '.join(asked)}, for which the loss section has a weight "
+                f"({', '.join(_ASKED_FOR[key] for key in asked)}). {seen} Add the labels, or take the weight away."
+            )
         reporter.warning(f"{told}; what the loss compares with it counts nothing.")
 
 

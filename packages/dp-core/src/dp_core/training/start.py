@@ -118,6 +118,11 @@ class _Start:
             start = Checkpoint(model, 0, progress=progress, settings=settings.to_document())
         start = replace(start, settings=settings.to_document())
         _refuse_tables(start.model, self.source)
+        if not members(start.model):
+            raise ConfigError(
+                "The model has no network, and so nothing to train. Make it part of a linear_ener with a model that "
+                "has one."
+            )
         if not trained_leaves(start.model):
             raise ConfigError(
                 "No parameter is left to train: trainable is false in the descriptor and in the fitting. "
