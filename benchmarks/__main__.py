@@ -14,6 +14,7 @@ from rich.console import Console
 
 from benchmarks.descriptors import measure_descriptors
 from benchmarks.evaluation import measure_evaluation
+from benchmarks.lammps import measure_lammps
 from benchmarks.native import installed, measure_native
 from benchmarks.number_of_types import measure_types
 from benchmarks.problem import read_problem
@@ -33,6 +34,7 @@ class Part(StrEnum):
     start = "start"
     evaluation = "evaluation"
     native = "native"
+    lammps = "lammps"
     types = "types"
     descriptors = "descriptors"
     profile = "profile"
@@ -52,6 +54,12 @@ def main(
     compiled: Annotated[bool, typer.Option(help="Also compiled training steps (minutes to compile).")] = False,
     pt2: Annotated[bool, typer.Option(help="Also .pt2 files (minutes to compile).")] = False,
     quick: Annotated[bool, typer.Option(help="A tiny model, a few steps: to try the measurements.")] = False,
+    lammps: Annotated[
+        Path | None, typer.Option(exists=True, help="Python of an environment with LAMMPS and dp-lammps, to run them.")
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Make model files in this folder, and take those that are there.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("benchmark.json"),
 ) -> None:
     """Measure dp, and DeePMD-kit beside it, in alternating fresh processes."""
@@ -78,7 +86,8 @@ def main(
         quick=quick,
     )
     with tempfile.TemporaryDirectory(prefix="dp-benchmark-") as name:
-        folder = Path(name)
+        folder = keep or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
         if Part.training in parts:
             measure_steps(problem, chosen, settings, folder, report, rounds=rounds)
         if Part.start in parts:
@@ -86,7 +95,9 @@ def main(
         if Part.evaluation in parts:
             measure_evaluation(problem, chosen, folder, settings, report, rounds=rounds, pt2=pt2, largest=largest)
         if Part.native in parts and installed():
-            measure_native(problem, ours[0], folder, settings, report, rounds=rounds)
+            measure_native(problem, chosen, folder, settings, report, rounds=rounds, largest=largest)
+        if Part.lammps in parts and lammps:
+            measure_lammps(problem, chosen, lammps, folder, settings, extra, report, rounds=rounds, largest=largest)
         if Part.types in parts:
             measure_types(problem, ours[0], folder, settings, report, rounds=rounds)
         if Part.descriptors in parts and not quick:  # their settings are what is measured
