@@ -7,7 +7,7 @@ import tempfile
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -40,6 +40,13 @@ class Part(StrEnum):
     profile = "profile"
 
 
+class Model(StrEnum):
+    """The models of the parts native and lammps."""
+
+    se_e2_a = "se_e2_a"
+    dpa1 = "dpa1"
+
+
 def main(
     peer: Annotated[
         Path | None, typer.Option(exists=True, help="Python of an environment with deepmd-kit, to compare.")
@@ -47,6 +54,7 @@ def main(
     data: Annotated[str, typer.Option(help="A system with energies and forces, in any format.")] = str(WATER),
     part: Annotated[list[Part] | None, typer.Option(help="Only this part; may be repeated.")] = None,
     program: Annotated[list[str] | None, typer.Option(help="Only programs with this name; may be repeated.")] = None,
+    model: Annotated[list[Model] | None, typer.Option(help="Only this model, of native and lammps.")] = None,
     largest: Annotated[int | None, typer.Option(help="Evaluate no system of more atoms.")] = None,
     rounds: Annotated[int, typer.Option(help="How often every process is run.", min=1)] = 3,
     threads: Annotated[int, typer.Option(help="Threads of every process.", min=1)] = 2,
@@ -94,10 +102,11 @@ def main(
             measure_start(problem, chosen, settings, folder, report, rounds=rounds)
         if Part.evaluation in parts:
             measure_evaluation(problem, chosen, folder, settings, report, rounds=rounds, pt2=pt2, largest=largest)
+        sizes: dict[str, Any] = {"rounds": rounds, "largest": largest, "wanted": model or ()}
         if Part.native in parts and installed():
-            measure_native(problem, chosen, folder, settings, report, rounds=rounds, largest=largest)
+            measure_native(problem, chosen, folder, settings, report, **sizes)
         if Part.lammps in parts and lammps:
-            measure_lammps(problem, chosen, lammps, folder, settings, extra, report, rounds=rounds, largest=largest)
+            measure_lammps(problem, chosen, lammps, folder, settings, extra, report, **sizes)
         if Part.types in parts:
             measure_types(problem, ours[0], folder, settings, report, rounds=rounds)
         if Part.descriptors in parts and not quick:  # their settings are what is measured

@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.io import write
 
 from benchmarks.evaluation import compare
-from benchmarks.native import Kind, kinds, model_files, models
+from benchmarks.native import Kind, kinds, library_of, model_files, models
 from benchmarks.problem import Problem
 from benchmarks.programs import Program, ProgramError, run
 from benchmarks.report import Report
@@ -68,6 +68,7 @@ def measure_lammps(
     *,
     rounds: int,
     largest: int | None,
+    wanted: Sequence[str],
 ) -> None:
     """Seconds of a step from LAMMPS' own clock, and whether energies, forces and pressures agree after some steps.
 
@@ -75,7 +76,7 @@ def measure_lammps(
     processes, whatever dp-lammps would set.
     """
     chosen = [k for k in kinds(programs) if k.suffix != ".savedmodel"]
-    for model, described in models(problem).items():
+    for model, described in models(problem, wanted).items():
         with report.measuring("conversion", ".dp", model):
             files = model_files(described, chosen, folder / model, env, report)
             for repeats in SIZES:
@@ -105,10 +106,9 @@ def measure_lammps(
 
 
 def _settings(kind: Kind, lammps: Path, env: Mapping[str, str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    if kind.program.ours:
-        found = json.loads(run([str(lammps), "-c", _PLUGIN], Path.cwd(), env).splitlines()[-1])
-    return {**env, **found}
+    if not kind.program.ours:
+        return library_of(kind.program, env)[1]
+    return {**env, **json.loads(run([str(lammps), "-c", _PLUGIN], Path.cwd(), env).splitlines()[-1])}
 
 
 def _threads(count: int) -> dict[str, str]:

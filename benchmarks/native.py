@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.evaluation import check_memory, compare, convert, growth, make_model
 from benchmarks.problem import DPA1, Problem
 from benchmarks.programs import Program, ProgramError, run, run_child
@@ -29,7 +31,9 @@ QUICK_SIZES = ((1, 1, 1), (2, 1, 1))
 _PEER_LIBRARIES = """
 import json, os, sysconfig
 place = sysconfig.get_path("platlib")
-print(json.dumps([os.path.join(place, name) for name in ("deepmd/lib", "tensorflow", "torch/lib")]))
+print(json.dumps([os.path.join(place, name) for name in (
+    "deepmd/lib", "tensorflow", "torch/lib", "nvidia/cuda_runtime/lib",  # the last for its kernels, on processors too
+)]))
 """
 
 #: A graph that DeePMD-kit's TensorFlow has converted lacks the sections of the input that its compression asks for.
@@ -84,9 +88,10 @@ def installed() -> bool:
     return any((Path(place) / "lib" / "libdeepmd_c.so").is_file() for place in places)
 
 
-def models(problem: Problem) -> dict[str, Problem]:
-    """By the name of its descriptor."""
-    return {"se_e2_a": problem} | ({} if problem.quick else {"dpa1": replace(problem, descriptor=DPA1)})
+def models(problem: Problem, wanted: Sequence[str]) -> dict[str, Problem]:
+    """By the name of the descriptor; all if none is wanted."""
+    found = {"se_e2_a": problem} | ({} if problem.quick else {"dpa1": replace(problem, descriptor=DPA1)})
+    return {name: found[name] for name in wanted or found}
 
 
 def model_files(
@@ -114,9 +119,13 @@ def model_files(
 
 
 def _in_single(node: Any) -> Any:
-    """A document whose networks compute in float32."""
+    """A document whose networks have, and compute in, float32."""
     if isinstance(node, dict):
-        return {k: "float32" if k == "precision" else _in_single(v) for k, v in node.items()}
+        made = {k: "float32" if k == "precision" else _in_single(v) for k, v in node.items()}
+        if node.get("@class") == "Layer":
+            arrays = node["@variables"].items()
+            made["@variables"] = {k: v if v is None else v.astype(np.float32) for k, v in arrays}
+        return made
     return [_in_single(x) for x in node] if isinstance(node, list) else node
 
 
@@ -141,12 +150,13 @@ def measure_native(
     *,
     rounds: int,
     largest: int | None,
+    wanted: Sequence[str],
 ) -> None:
     """Seconds and memory of ``DP_DeepPotCompute`` with coordinates, one process for each kind of file and round."""
     chosen = kinds(programs)
     ours = next(p for p in programs if p.ours)
     sizes = [r for r in (QUICK_SIZES if problem.quick else SIZES) if math.prod(r) * problem.natoms <= (largest or 1e9)]
-    for model, described in models(problem).items():
+    for model, described in models(problem, wanted).items():
         with report.measuring("conversion", ".dp", model):
             files = model_files(described, chosen, folder / model, env, report)
             structures = [files["dp .dp"].with_name(f"structure-{math.prod(r)}.npz") for r in sizes]

@@ -35,17 +35,17 @@ def main(name: str, library: str, model: str, *structures: str) -> None:
             None if x is None else ctypes.c_void_p(x.ctypes.data) for x in (coord, types, cell, energy, force, virial)
         ]
         wall, cpu = [], []
-        few = len(types) > 5000
-        for _ in range(3 if few else 7):
+        # before those that count, frameworks compile and allocate
+        before, times = (1, 1) if len(types) > 5000 else (2, 3)
+        for _ in range(before + times):
             w, c = perf_counter(), process_time()
             api.DP_DeepPotCompute(potential, len(types), *pointers, None, None)
             wall.append(perf_counter() - w)
             cpu.append(process_time() - c)
         check()
-        counted = slice(1 if few else 3, None)  # before it, frameworks compile and allocate
         np.savez(Path(file).with_suffix(f".{name}.npz"), energy=energy, force=force, virial=virial)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        found.append({"wall": wall[counted], "CPU": cpu[counted], "peak": peak})
+        found.append({"wall": wall[before:], "CPU": cpu[before:], "peak": peak})
     print()
     print(json.dumps(found))
 
