@@ -107,7 +107,7 @@ def measure_lammps(
 
 def _settings(kind: Kind, lammps: Path, env: Mapping[str, str]) -> dict[str, str]:
     if not kind.program.ours:
-        return library_of(kind.program, env)[1]
+        return library_of(kind, env)[1]
     return {**env, **json.loads(run([str(lammps), "-c", _PLUGIN], Path.cwd(), env).splitlines()[-1])}
 
 

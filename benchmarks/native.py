@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.evaluation import check_memory, compare, convert, growth, make_model
 from benchmarks.problem import DPA1, Problem
-from benchmarks.programs import Program, ProgramError, run, run_child
+from benchmarks.programs import FLAGS, Program, ProgramError, run, run_child
 from benchmarks.report import Report
 from benchmarks.training import alternating
 from dp_core.backend import SUFFIXES
@@ -29,11 +29,9 @@ SIZES = ((1, 1, 1), (2, 2, 2), (4, 4, 4))
 QUICK_SIZES = ((1, 1, 1), (2, 1, 1))
 
 _PEER_LIBRARIES = """
-import json, os, sysconfig
+import json, os, sys, sysconfig
 place = sysconfig.get_path("platlib")
-print(json.dumps([os.path.join(place, name) for name in (
-    "deepmd/lib", "tensorflow", "torch/lib", "nvidia/cuda_runtime/lib",  # the last for its kernels, on processors too
-)]))
+print(json.dumps([os.path.join(place, name) for name in sys.argv[1:]]))
 """
 
 #: A graph that DeePMD-kit's TensorFlow has converted lacks the sections of the input that its compression asks for.
@@ -67,8 +65,11 @@ class Kind:
 
 
 def kinds(programs: Sequence[Program]) -> list[Kind]:
-    """What is measured: the ``.dp`` of dp, and the frozen files of all programs."""
-    ours = next(p for p in programs if p.ours)
+    """What is measured: the ``.dp`` of dp, and the frozen files of all programs.
+
+    DeePMD-kit's library reads no ``.savedmodel`` without a graphics processor.
+    """
+    ours = replace(next(p for p in programs if p.ours), flag=FLAGS["numpy"])
     found = [Kind(ours, ".dp", c, s) for s in (False, True) for c in (False, True)]
     for program in programs:
         name, _, backend = program.name.partition(" ")
@@ -76,8 +77,6 @@ def kinds(programs: Sequence[Program]) -> list[Kind]:
             found += [Kind(program, s) for s in SUFFIXES[backend] if s not in (".pt2", ".hlo")]
         elif name == "deepmd" and backend in ("torch", "tensorflow"):
             found += [Kind(program, SUFFIXES[backend][0], c) for c in (False, True)]
-        elif program.name == "deepmd jax":
-            found.append(Kind(program, ".savedmodel"))
     return found
 
 
@@ -129,14 +128,18 @@ def _in_single(node: Any) -> Any:
     return [_in_single(x) for x in node] if isinstance(node, list) else node
 
 
-def library_of(program: Program, env: Mapping[str, str]) -> tuple[Path, dict[str, str]]:
-    """The C library of a program, and the environment in which it is loaded. Raises ProgramError."""
+def library_of(kind: Kind, env: Mapping[str, str]) -> tuple[Path, dict[str, str]]:
+    """The C library that reads a kind of file, and the environment in which it is loaded. Raises ProgramError."""
+    program = kind.program
     if program.ours:
         import dp_ops
 
         return dp_ops.library("deepmd_c"), dict(env)
     here = [str(program.python.parents[1] / "lib")]
-    places = json.loads(run([str(program.python), "-c", _PEER_LIBRARIES], Path.cwd(), env))
+    names = ["deepmd/lib", "tensorflow", "torch/lib"]
+    if kind.suffix == ".pth":
+        names.append("nvidia/cuda_runtime/lib")  # it wants it on processors too, where that is there
+    places = json.loads(run([str(program.python), "-c", _PEER_LIBRARIES, *names], Path.cwd(), env))
     path = os.pathsep.join(filter(None, (*places, *here, env.get("LD_LIBRARY_PATH"))))
     return Path(places[0]) / "libdeepmd_c.so", {**env, "LD_LIBRARY_PATH": path}
 
@@ -182,7 +185,7 @@ def _measure(
     report: Report,
 ) -> None:
     """One process; sizes for which the memory is not enough are left out, and said."""
-    library, settings = library_of(kind.program, env)
+    library, settings = library_of(kind, env)
     lacking: ProgramError | None = None
     enough = []
     for structure, count in zip(structures, natoms, strict=True):
