@@ -99,7 +99,9 @@ def test_calls_of_the_c_interface(data):
     status, output, report = benchmarks(data, "--part", "native", "--program", "dp numpy")
     assert status == 0, output
     kinds = {f"dp .dp{c}{s}" for c in ("", " compressed") for s in ("", " float32")}
-    assert cases(report, "C interface", "CPU") == {(f"se_e2_a, {n} atoms", kind) for n in (NATOMS, 2 * NATOMS) for kind in kinds}
+    assert cases(report, "C interface", "CPU") == {
+        (f"se_e2_a, {n} atoms", kind) for n in (NATOMS, 2 * NATOMS) for kind in kinds
+    }
     for d in report["differences"]:
         assert d["force"] < (1e-4 if "float32" in d["program"] else 1e-9), d
     floors = [s for s in report["series"] if s["program"].startswith("floor")]
