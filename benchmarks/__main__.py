@@ -7,13 +7,14 @@ import tempfile
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from benchmarks.descriptors import measure_descriptors
 from benchmarks.evaluation import measure_evaluation
+from benchmarks.lammps import measure_lammps
 from benchmarks.native import installed, measure_native
 from benchmarks.number_of_types import measure_types
 from benchmarks.problem import read_problem
@@ -33,9 +34,17 @@ class Part(StrEnum):
     start = "start"
     evaluation = "evaluation"
     native = "native"
+    lammps = "lammps"
     types = "types"
     descriptors = "descriptors"
     profile = "profile"
+
+
+class Model(StrEnum):
+    """The models of the parts native and lammps."""
+
+    se_e2_a = "se_e2_a"
+    dpa1 = "dpa1"
 
 
 def main(
@@ -45,6 +54,7 @@ def main(
     data: Annotated[str, typer.Option(help="A system with energies and forces, in any format.")] = str(WATER),
     part: Annotated[list[Part] | None, typer.Option(help="Only this part; may be repeated.")] = None,
     program: Annotated[list[str] | None, typer.Option(help="Only programs with this name; may be repeated.")] = None,
+    model: Annotated[list[Model] | None, typer.Option(help="Only this model, of native and lammps.")] = None,
     largest: Annotated[int | None, typer.Option(help="Evaluate no system of more atoms.")] = None,
     rounds: Annotated[int, typer.Option(help="How often every process is run.", min=1)] = 3,
     threads: Annotated[int, typer.Option(help="Threads of every process.", min=1)] = 2,
@@ -52,6 +62,12 @@ def main(
     compiled: Annotated[bool, typer.Option(help="Also compiled training steps (minutes to compile).")] = False,
     pt2: Annotated[bool, typer.Option(help="Also .pt2 files (minutes to compile).")] = False,
     quick: Annotated[bool, typer.Option(help="A tiny model, a few steps: to try the measurements.")] = False,
+    lammps: Annotated[
+        Path | None, typer.Option(exists=True, help="Python of an environment with LAMMPS and dp-lammps, to run them.")
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Make model files in this folder, and take those that are there.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("benchmark.json"),
 ) -> None:
     """Measure dp, and DeePMD-kit beside it, in alternating fresh processes."""
@@ -78,15 +94,19 @@ def main(
         quick=quick,
     )
     with tempfile.TemporaryDirectory(prefix="dp-benchmark-") as name:
-        folder = Path(name)
+        folder = keep or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
         if Part.training in parts:
             measure_steps(problem, chosen, settings, folder, report, rounds=rounds)
         if Part.start in parts:
             measure_start(problem, chosen, settings, folder, report, rounds=rounds)
         if Part.evaluation in parts:
             measure_evaluation(problem, chosen, folder, settings, report, rounds=rounds, pt2=pt2, largest=largest)
+        sizes: dict[str, Any] = {"rounds": rounds, "largest": largest, "wanted": model or ()}
         if Part.native in parts and installed():
-            measure_native(problem, ours[0], folder, settings, report, rounds=rounds)
+            measure_native(problem, chosen, folder, settings, report, **sizes)
+        if Part.lammps in parts and lammps:
+            measure_lammps(problem, chosen, lammps, folder, settings, extra, report, **sizes)
         if Part.types in parts:
             measure_types(problem, ours[0], folder, settings, report, rounds=rounds)
         if Part.descriptors in parts and not quick:  # their settings are what is measured

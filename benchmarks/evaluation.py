@@ -66,17 +66,22 @@ def make_model(problem: Problem, program: Program, folder: Path, env: Mapping[st
     return place / "model.dp"
 
 
-def convert(model: Path, chosen: Sequence[Variant], env: Mapping[str, str], report: Report) -> dict[str, Path]:
+def convert(program: Program, model: Path, suffix: str, env: Mapping[str, str]) -> Path:
+    """The model in the form of a suffix, beside it, written by a program; made once. Raises ProgramError."""
+    if suffix == model.suffix:
+        return model
+    file = model.with_name(f"{model.stem}-{program.name.replace(' ', '-')}{suffix}")
+    if not file.exists():
+        run(program.command("convert-backend", model, file), model.parent, env)
+    return file
+
+
+def files_of(model: Path, chosen: Sequence[Variant], env: Mapping[str, str], report: Report) -> dict[str, Path]:
     """The model in the form that each variant evaluates, made by its own program; those that can be made."""
     files = {}
     for variant in chosen:
-        file = model.with_name(f"{variant.program.name.replace(' ', '-')}{variant.suffix}")
         with report.measuring("conversion", variant.suffix, variant.name):
-            if variant.suffix == ".dp":
-                file = model
-            else:
-                run(variant.program.command("convert-backend", model, file), model.parent, env)
-            files[variant.name] = file
+            files[variant.name] = convert(variant.program, model, variant.suffix, env)
     return files
 
 
@@ -99,14 +104,14 @@ def measure_evaluation(
     ours = next(p for p in programs if p.ours)
     with report.measuring("conversion", ".dp", ours.name):
         model = make_model(problem, ours, folder, env)
-        files = convert(model, chosen, env, report)
+        files = files_of(model, chosen, env, report)
         chosen = [v for v in chosen if v.name in files]
         for repeats, only_ours in QUICK_SIZES if problem.quick else SIZES:
             if largest is not None and problem.natoms * math.prod(repeats) > largest:
                 continue
             here = [v for v in chosen if v.program.ours or not only_ours]
             _measure_size(problem, repeats, here, files, env, report, 1 if only_ours else rounds)
-        _growth(report)
+        growth(report, PART)
 
 
 def _measure_size(
@@ -125,7 +130,8 @@ def _measure_size(
     for round_ in range(rounds):
         for variant in alternating(chosen, round_):
             with report.measuring(PART, case, variant.name):
-                _check_memory(variant, natoms)
+                if not variant.program.ours:
+                    check_memory(variant.suffix, natoms)
                 result = folder / f"{variant.name}.npz"
                 found = evaluated(variant.python, variant.module, files[variant.name], structure, result, natoms, env)
                 for quantity in ("CPU", "wall"):
@@ -133,7 +139,7 @@ def _measure_size(
                         report.add(PART, case, variant.name, quantity, "s", value)
                 report.add(PART, case, variant.name, "peak memory", "MB", found["peak"] / 1e6)
                 report.add(PART, case, variant.name, "memory before", "MB", found["loaded"] / 1e6)
-    _compare(case, [v.name for v in chosen], folder, report)
+    compare(case, {v.name: folder / f"{v.name}.npz" for v in chosen}, report)
 
 
 def evaluated(
@@ -148,21 +154,19 @@ def evaluated(
     return found
 
 
-def _check_memory(variant: Variant, natoms: int) -> None:
-    needed = natoms * _NEEDED.get(variant.suffix, 0.0)
-    if variant.program.ours:
-        return
+def check_memory(suffix: str, natoms: int) -> None:
+    """Raises ProgramError if DeePMD-kit would need more memory than is free."""
+    needed = natoms * _NEEDED.get(suffix, 0.0)
     lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     available = int(lines["MemAvailable"].split()[0]) * 1024
     if available < needed:
         raise ProgramError(f"Not run: it needs about {needed / 1e9:.0f} GB, {available / 1e9:.0f} GB are free.")
 
 
-def _compare(case: str, names: Sequence[str], folder: Path, report: Report) -> None:
-    """The largest differences from the first variant that has a result."""
+def compare(case: str, files: Mapping[str, Path], report: Report) -> None:
+    """The largest differences from the first program that has a result: ``energy``, ``force`` and ``virial``."""
     results = {}
-    for name in names:
-        file = folder / f"{name}.npz"
+    for name, file in files.items():
         if file.exists():
             with np.load(file) as data:
                 results[name] = dict(data)
@@ -171,19 +175,21 @@ def _compare(case: str, names: Sequence[str], folder: Path, report: Report) -> N
     reference = next(iter(results))
     for name, found in list(results.items())[1:]:
         known = results[reference]
-        natoms = known["force"].shape[1]
+        natoms = known["force"].size // 3
         energy = np.abs(found["energy"] - known["energy"]).max() / natoms
         force = np.abs(found["force"] - known["force"]).max()
         virial = np.abs(found["virial"] - known["virial"]).max() / natoms
         report.difference(case, name, reference, float(energy), float(force), float(virial))
 
 
-def _growth(report: Report) -> None:
-    """Bytes that each further atom needs, between the two largest sizes."""
-    peaks = report.medians(PART, "peak memory")
-    for name in dict.fromkeys(name for _, name in peaks):
-        sizes = sorted((int(case.split()[0]), peak) for (case, n), peak in peaks.items() if n == name)
+def growth(report: Report, part: str) -> None:
+    """Bytes that each further atom needs, between the two largest sizes; cases are "12 atoms" or "model, 12 atoms"."""
+    found: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for (case, name), peak in report.medians(part, "peak memory").items():
+        before, _, size = case.removesuffix(" atoms").rpartition(" ")
+        found.setdefault((before, name), []).append((int(size), peak))
+    for (before, name), sizes in found.items():
         if len(sizes) > 1:
-            (small, less), (large, more) = sizes[-2:]
-            growth = (more - less) * 1e6 / (large - small)
-            report.add("memory", f"{small} to {large} atoms", name, "growth", "bytes/atom", growth)
+            (small, less), (large, more) = sorted(sizes)[-2:]
+            case = f"{before} {small} to {large} atoms".strip()
+            report.add("memory", case, name, "growth", "bytes/atom", (more - less) * 1e6 / (large - small))

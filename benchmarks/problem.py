@@ -27,6 +27,21 @@ _DESCRIPTOR = {
     "precision": "float64",
     "seed": 1,
 }
+#: dpa1 without attention, so that it can be compressed, and with a switch that all programs share.
+DPA1 = {
+    "type": "dpa1",
+    "rcut": 6.0,
+    "rcut_smth": 0.5,
+    "sel": 138,
+    "neuron": [25, 50, 100],
+    "axis_neuron": 16,
+    "attn_layer": 0,
+    "tebd_input_mode": "strip",
+    "smooth_type_embedding": False,
+    "resnet_dt": False,
+    "precision": "float64",
+    "seed": 1,
+}
 _FITTING = {"neuron": [240, 240, 240], "resnet_dt": True, "precision": "float64", "seed": 1}
 _SEL_OF_WATER = [46, 92]
 
@@ -49,13 +64,16 @@ class Problem:
         """Atoms of a frame."""
         return len(self.frames[0].types)
 
+    @property
+    def descriptor_settings(self) -> dict[str, Any]:
+        """The section of the input."""
+        tiny = {"rcut": 3.0, "neuron": [4, 8], "axis_neuron": 2} if self.quick else {}
+        return self.descriptor or {**_DESCRIPTOR, "sel": self.sel, **tiny}
+
     def write(self, folder: Path, *, steps: int, every: int, training: dict[str, Any]) -> None:
         """Data and ``input.json`` in a new folder, for a training that shows every ``every``-th step."""
         write_npy_system(folder / "data", self.frames, self.type_map)
-        descriptor, fitting = dict(_DESCRIPTOR), dict(_FITTING)
-        if self.quick:
-            descriptor |= {"rcut": 3.0, "neuron": [4, 8], "axis_neuron": 2}
-            fitting |= {"neuron": [8, 8]}
+        fitting = _FITTING | ({"neuron": [8, 8]} if self.quick else {})
         section = {
             "training_data": {"systems": ["data"], "batch_size": 1},
             "numb_steps": steps,
@@ -66,7 +84,7 @@ class Problem:
         document = {
             "model": {
                 "type_map": list(self.type_map),
-                "descriptor": self.descriptor or descriptor | {"sel": self.sel},
+                "descriptor": self.descriptor_settings,
                 "fitting_net": fitting,
             },
             "learning_rate": {"type": "exp", "decay_steps": 5000, "start_lr": 1e-3, "stop_lr": 3.51e-8},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,9 @@ from benchmarks.problem import Problem
 from benchmarks.programs import Program, ProgramError
 from benchmarks.report import Report
 from benchmarks.watching import Moment, watch
-from dp_core import load_model, save_model
+from dp_core import load_model
+from dp_core.format import write_document
+from dp_core.model_file import model_document
 from dp_core.module import replace
 
 T = TypeVar("T")
@@ -44,7 +47,10 @@ def trained_model(folder: Path) -> Path:
         raise ProgramError(f"No training has left a checkpoint in {folder}.")
     model = load_model(checkpoints[0])
     # PyTorch and dp do not scale energies by out_std; DeePMD-kit's TensorFlow does when it converts a file
-    save_model(replace(model, out_std=np.ones_like(model.out_std)), folder / "model.dp")
+    document = model_document(replace(model, out_std=np.ones_like(model.out_std)))
+    # the section as given: DeePMD-kit's TensorFlow does not compress a model with an option that it does not know
+    section = json.loads((folder / "input.json").read_text())["model"]
+    write_document({**document, "model_def_script": section}, folder / "model.dp")
     return folder / "model.dp"
 
 

@@ -42,9 +42,10 @@ class Status {
 ///
 /// With message passing a table is evaluated by many threads. Else the runtime evaluates parts in threads of its own, and
 /// each does all of its part; −1 between operations means the thread that calls.
-std::string configuration(int device, bool message_passing) {
+/// Programs of XLA run in threads of the session, whoever calls, so there are as many.
+std::string configuration(int device, bool message_passing, bool compiled) {
   std::string config;
-  const int intra = message_passing ? thread_setting("INTRA", true) : 1;
+  const int intra = message_passing || compiled ? thread_setting("INTRA", true) : 1;
   const int inter = message_passing ? thread_setting("INTER", true) : -1;
   const auto number = [](char key, int64_t value) {
     std::string bytes(1, key);
@@ -103,7 +104,7 @@ class Session {
     const std::string words = source.path + " does not load in TensorFlow " + api_.Version();
     graph_ = api_.NewGraph();
     options_ = api_.NewSessionOptions();
-    const std::string config = configuration(source.device, record.message_passing);
+    const std::string config = configuration(source.device, record.message_passing, suffix_of(source.path) == ".savedmodel");
     api_.SetConfig(options_, config.data(), config.size(), status_);
     status_.check(words);
     Signature signature;
