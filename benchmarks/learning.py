@@ -103,8 +103,14 @@ def document_of(source: str, data: Path | None) -> dict[str, Any]:
     if source in SLOW:
         training["numb_steps"] //= 2
         document["learning_rate"]["decay_steps"] //= 2
+    return with_absolute_paths(document, folder)
+
+
+def with_absolute_paths(document: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The input with absolute paths of data that lie in ``folder``."""
     for key in ("training_data", "validation_data"):
-        training[key]["systems"] = [str((folder / s).resolve()) for s in training[key]["systems"]]
+        section = document["training"][key]
+        section["systems"] = [str((folder / s).resolve()) for s in section["systems"]]
     return document
 
 
@@ -124,9 +130,7 @@ def write_input(source: str, folder: Path, seed: int, settings: Settings, progra
     training = document["training"]
     total = settings.steps or training["numb_steps"]
     training |= {"numb_steps": total, "disp_freq": total, "save_freq": total, **program.training}
-    if "modifier" in document["model"]:
-        document["model"]["modifier"]["model_name"] = str(settings.centroids[".dp" if program.ours else ".pb"])
-    (folder / "input.json").write_text(json.dumps(document))
+    (folder / "input.json").write_text(json.dumps(with_centroids(document, settings, program)))
     if source in KINDS and settings.data is not None and (test := KINDS[source].test):
         return settings.data.resolve() / test
     return Path(training["validation_data"]["systems"][0])
@@ -184,20 +188,25 @@ class Pool:
         return self.waiting[name]
 
 
-def centroid_model(settings: Settings, folder: Path, pool: Pool) -> dict[str, Path]:
-    """A model of centroids trained by dp, in a file for dp and one for DeePMD-kit's TensorFlow."""
-    assert settings.data is not None
-    document = CENTROIDS.document()
-    for key in ("training_data", "validation_data"):
-        systems = document["training"][key]["systems"]
-        document["training"][key]["systems"] = [str((settings.data / s).resolve()) for s in systems]
-    (folder / "input.json").write_text(json.dumps(document))
-    ours = pool.named(OURS, "")
+def has_centroids(source: str, settings: Settings, pool: Pool, stack: ExitStack) -> None:
+    """Let dp train the model of centroids, if the input needs one that is not there; for both programs."""
+    if source not in KINDS or "modifier" not in KINDS[source].model or settings.centroids:
+        return
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dp-centroids-")))
+    (folder / "input.json").write_text(json.dumps(with_absolute_paths(CENTROIDS.document(), settings.data or Path())))
+    ours = pool.named(OURS, source)
     ours.run(folder, "train", "input.json")
     files = {".dp": folder / "centroids.dp", ".pb": folder / "centroids.pb"}
     ours.run(folder, "convert-backend", model_file(folder, ours), files[".dp"])
-    pool.named("deepmd tensorflow", "").run(folder, "convert-backend", files[".dp"], files[".pb"])
-    return files
+    pool.named("deepmd tensorflow", source).run(folder, "convert-backend", files[".dp"], files[".pb"])
+    settings.centroids.update(files)
+
+
+def with_centroids(document: dict[str, Any], settings: Settings, program: Program) -> dict[str, Any]:
+    """The input with the file of the model of centroids that the program can read, if it needs one."""
+    if "modifier" in document["model"]:
+        document["model"]["modifier"]["model_name"] = str(settings.centroids[".dp" if program.ours else ".pb"])
+    return document
 
 
 def main(
@@ -232,9 +241,7 @@ def main(
         for source, seed, name in product(sources, range(1, seeds + 1), program or [OURS, PEER]):
             shown, one = Path(source).stem, pool.named(name, source)
             try:
-                if source in KINDS and "modifier" in KINDS[source].model and not settings.centroids:
-                    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dp-centroids-")))
-                    settings.centroids.update(centroid_model(settings, folder, pool))
+                has_centroids(source, settings, pool, stack)
                 found = errors_after(source, one, seed, settings)
             except ProgramError as error:
                 failed = True

@@ -1,0 +1,130 @@
+"""``python -m benchmarks.same_start NAME …``: whether dp and DeePMD-kit take the same steps from the same parameters.
+
+DeePMD-kit makes a model; both programs train it on a single frame, so that chance has no part in it, and every column
+of ``lcurve.out`` and every parameter afterwards is compared.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from benchmarks.forking import Forks
+from benchmarks.kinds import KINDS
+from benchmarks.learning import DESCRIPTORS, OURS, PEER, Pool, Settings, document_of, has_centroids, with_centroids
+from benchmarks.programs import FLAGS, ProgramError, environment, programs
+from dp_core.format import read_document
+
+
+def single_frame(system: Path, folder: Path) -> None:
+    """Copy a system with the first frame alone."""
+    first = sorted(system.glob("set.*"))[0]
+    (folder / first.name).mkdir(parents=True)
+    for file in system.iterdir():
+        if file.is_file():
+            (folder / file.name).write_bytes(file.read_bytes())
+    for file in first.glob("*.npy"):
+        np.save(folder / first.name / file.name, np.load(file)[:1])
+
+
+def input_of(source: str, settings: Settings, frame: Path, steps: int) -> dict[str, Any]:
+    """An input that trains on one frame and prints every step."""
+    document = document_of(source, settings.data)
+    training = document["training"]
+    if not frame.exists():
+        single_frame(Path(training["training_data"]["systems"][0]), frame)
+    training["training_data"] = {"systems": [str(frame)], "batch_size": 1}
+    del training["validation_data"]
+    training |= {"numb_steps": steps, "disp_freq": 1, "save_freq": steps}
+    return document
+
+
+def trained(folder: Path, document: dict[str, Any], one: Forks, settings: Settings, start: Path | None) -> Path:
+    """The file that a training leaves in ``folder``, for the program itself."""
+    folder.mkdir()
+    (folder / "input.json").write_text(json.dumps(with_centroids(document, settings, one.program)))
+    one.run(folder, "train", "input.json", *(["--init-frz-model", start] if start else []))
+    if one.program.ours:
+        return folder / "model.ckpt.pt"
+    model = folder / ("model.pb" if one.program.flag == FLAGS["tensorflow"] else "model.pth")
+    one.run(folder, "freeze", "-o", model)
+    return model
+
+
+def parameters(tree: Any, path: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    """All arrays of numbers in a document, by their place."""
+    if isinstance(tree, np.ndarray):
+        if tree.dtype.kind == "f":
+            yield path, tree
+    elif isinstance(tree, dict | list | tuple):
+        for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            yield from parameters(value, f"{path}/{key}")
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest difference, relative to the largest number; inf for other shapes."""
+    if a.shape != b.shape:
+        return float("inf")
+    return float(np.max(np.abs(a - b), initial=0) / np.max(np.abs(b), initial=1e-300))
+
+
+def compare(source: str, steps: int, settings: Settings, folder: Path, pool: Pool) -> list[str]:
+    """What differs, in lines: columns of the learning curve, and the parameters that differ most."""
+    ours, peer = pool.named(OURS, source), pool.named(PEER, source)
+    document = input_of(source, settings, folder / "frame", steps)
+    short = json.loads(json.dumps(document))
+    short["training"]["numb_steps"] = 1
+    short["learning_rate"] |= {"start_lr": 1e-12, "stop_lr": 1e-13}
+    start = trained(folder / "start", short, peer, settings, None)
+    peer.run(folder, "convert-backend", start, "start.dp")
+    models = {}
+    for name, one, begin in (("ours", ours, folder / "start.dp"), ("peer", peer, start)):
+        models[name] = trained(folder / name, document, one, settings, begin)
+        one.run(folder, "convert-backend", models[name], f"{name}.dp")
+    lines = []
+    curves = [(folder / name / "lcurve.out").read_text().splitlines() for name in ("ours", "peer")]
+    names, other = (curve[0].split()[1:] for curve in curves)
+    values = [np.array([row.split() for row in curve if row[0] != "#"], float) for curve in curves]
+    for column, name in enumerate(names):
+        if name in other:
+            a, b = values[0][:, column], values[1][:, other.index(name)]
+            lines.append(f"{name}: {a[0]:.3g} {b[0]:.3g} … {a[-1]:.3g} {b[-1]:.3g}")
+    ends = [dict(parameters(read_document(folder / f"{name}.dp")["model"])) for name in ("ours", "peer")]
+    begun = dict(parameters(read_document(folder / "start.dp")["model"]))
+    moved = {k: difference(v, begun[k]) for k, v in ends[1].items() if k in begun}
+    apart = {k: difference(ends[0][k], v) if k in ends[0] else float("inf") for k, v in ends[1].items()}
+    for key in sorted(apart, key=lambda k: -apart[k])[:4]:
+        lines.append(f"{key}: differs by {apart[key]:.1e}, moved by {moved.get(key, float('nan')):.1e}")
+    return lines
+
+
+def main(
+    inputs: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Descriptors and kinds.")] = None,
+    peer: Annotated[Path | None, typer.Option(exists=True, help="Python of an environment with deepmd-kit.")] = None,
+    data: Annotated[Path | None, typer.Option(exists=True, help="Folder of data for kinds of models.")] = None,
+    steps: Annotated[int, typer.Option(min=1)] = 10,
+) -> None:
+    """Print how far both programs are apart after some steps."""
+    settings, console = Settings(data, steps, {}), Console()
+    with ExitStack() as stack:
+        pool = Pool(programs(peer, compiled=False), environment(1, {"NUM_WORKERS": "0"}), stack)
+        for source in inputs or [*DESCRIPTORS, *KINDS]:
+            has_centroids(source, settings, pool, stack)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dp-same-")))
+            try:
+                lines = compare(source, steps, settings, folder, pool)
+            except ProgramError as error:
+                lines = [str(error)]
+            console.print(source, *lines, sep="\n  ")
+
+
+if __name__ == "__main__":
+    typer.run(main)
