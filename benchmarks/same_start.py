@@ -1,6 +1,6 @@
 """``python -m benchmarks.same_start NAME …``: whether dp and DeePMD-kit take the same steps from the same parameters.
 
-DeePMD-kit makes a model; both programs train it on a single frame, so that chance has no part in it, and every column
+DeePMD-kit makes a model; both programs train it on one batch of two frames, so that chance has no part in it, and every column
 of ``lcurve.out`` and every parameter afterwards is compared.
 """
 
@@ -20,28 +20,28 @@ from rich.console import Console
 from benchmarks.forking import Forks
 from benchmarks.kinds import KINDS
 from benchmarks.learning import DESCRIPTORS, OURS, PEER, Pool, Settings, document_of, has_centroids, with_centroids
-from benchmarks.programs import FLAGS, ProgramError, environment, programs
+from benchmarks.programs import FLAGS, Program, ProgramError, environment, programs
 from dp_core.format import read_document
 
 
-def single_frame(system: Path, folder: Path) -> None:
-    """Copy a system with the first frame alone."""
+def two_frames(system: Path, folder: Path) -> None:
+    """Copy a system with its first two frames alone."""
     first = sorted(system.glob("set.*"))[0]
     (folder / first.name).mkdir(parents=True)
     for file in system.iterdir():
         if file.is_file():
             (folder / file.name).write_bytes(file.read_bytes())
     for file in first.glob("*.npy"):
-        np.save(folder / first.name / file.name, np.load(file)[:1])
+        np.save(folder / first.name / file.name, np.load(file)[:2])
 
 
-def input_of(source: str, settings: Settings, frame: Path, steps: int) -> dict[str, Any]:
-    """An input that trains on one frame and prints every step."""
+def input_of(source: str, settings: Settings, frames: Path, steps: int) -> dict[str, Any]:
+    """An input that trains on two frames, or on the one there is, and prints every step."""
     document = document_of(source, settings.data)
     training = document["training"]
-    if not frame.exists():
-        single_frame(Path(training["training_data"]["systems"][0]), frame)
-    training["training_data"] = {"systems": [str(frame)], "batch_size": 1}
+    if not frames.exists():
+        two_frames(Path(training["training_data"]["systems"][0]), frames)
+    training["training_data"] = {"systems": [str(frames)], "batch_size": 2}
     del training["validation_data"]
     training |= {"numb_steps": steps, "disp_freq": 1, "save_freq": steps}
     return document
@@ -76,33 +76,40 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.max(np.abs(a - b), initial=0) / np.max(np.abs(b), initial=1e-300))
 
 
-def compare(source: str, steps: int, settings: Settings, folder: Path, pool: Pool) -> list[str]:
+def curve_of(folder: Path, program: Program, steps: int) -> dict[str, np.ndarray]:
+    """The errors before each update, by the names of the columns of ``lcurve.out``."""
+    lines = (folder / "lcurve.out").read_text().splitlines()
+    rows = np.array([line.split() for line in lines if line[0] != "#"], float)
+    # DeePMD-kit's TensorFlow prints step 0 before the first update, all others step 1
+    first = 0 if program.flag == FLAGS["tensorflow"] and not program.ours else 1
+    chosen = (rows[:, 0] >= first) & (rows[:, 0] < first + steps)
+    return dict(zip(lines[0].split()[2:], rows[chosen, 1:].T, strict=True))
+
+
+def compare(source: str, steps: int, settings: Settings, folder: Path, pair: tuple[Forks, Forks]) -> list[str]:
     """What differs, in lines: columns of the learning curve, and the parameters that differ most."""
-    ours, peer = pool.named(OURS, source), pool.named(PEER, source)
-    document = input_of(source, settings, folder / "frame", steps)
+    ours, peer = pair
+    document = input_of(source, settings, folder / "frames", steps)
     short = json.loads(json.dumps(document))
     short["training"]["numb_steps"] = 1
     short["learning_rate"] |= {"start_lr": 1e-12, "stop_lr": 1e-13}
     start = trained(folder / "start", short, peer, settings, None)
     peer.run(folder, "convert-backend", start, "start.dp")
-    models = {}
     for name, one, begin in (("ours", ours, folder / "start.dp"), ("peer", peer, start)):
-        models[name] = trained(folder / name, document, one, settings, begin)
-        one.run(folder, "convert-backend", models[name], f"{name}.dp")
-    lines = []
-    curves = [(folder / name / "lcurve.out").read_text().splitlines() for name in ("ours", "peer")]
-    names, other = (curve[0].split()[1:] for curve in curves)
-    values = [np.array([row.split() for row in curve if row[0] != "#"], float) for curve in curves]
-    for column, name in enumerate(names):
-        if name in other:
-            a, b = values[0][:, column], values[1][:, other.index(name)]
-            lines.append(f"{name}: {a[0]:.3g} {b[0]:.3g} … {a[-1]:.3g} {b[-1]:.3g}")
-    ends = [dict(parameters(read_document(folder / f"{name}.dp")["model"])) for name in ("ours", "peer")]
-    begun = dict(parameters(read_document(folder / "start.dp")["model"]))
-    moved = {k: difference(v, begun[k]) for k, v in ends[1].items() if k in begun}
-    apart = {k: difference(ends[0][k], v) if k in ends[0] else float("inf") for k, v in ends[1].items()}
-    for key in sorted(apart, key=lambda k: -apart[k])[:4]:
-        lines.append(f"{key}: differs by {apart[key]:.1e}, moved by {moved.get(key, float('nan')):.1e}")
+        model = trained(folder / name, document, one, settings, begin)
+        one.run(folder, "convert-backend", model, f"{name}.dp")
+    mine, theirs = (curve_of(folder / name, one.program, steps) for name, one in (("ours", ours), ("peer", peer)))
+    lines = [
+        f"{name}: {values[0]:.3g} to {values[-1]:.3g}, differs by {difference(values, theirs[name]):.1e}"
+        for name, values in mine.items()
+        if name in theirs
+    ]
+    begun, ended, wanted = (
+        dict(parameters(read_document(folder / f"{name}.dp")["model"])) for name in ("start", "ours", "peer")
+    )
+    apart = {key: difference(ended[key], value) for key, value in wanted.items()}
+    for key in sorted(apart, key=lambda k: -apart[k])[:2]:
+        lines.append(f"{key}: differs by {apart[key]:.1e}, moved by {difference(wanted[key], begun[key]):.1e}")
     return lines
 
 
@@ -110,6 +117,9 @@ def main(
     inputs: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Descriptors and kinds.")] = None,
     peer: Annotated[Path | None, typer.Option(exists=True, help="Python of an environment with deepmd-kit.")] = None,
     data: Annotated[Path | None, typer.Option(exists=True, help="Folder of data for kinds of models.")] = None,
+    program: Annotated[
+        str, typer.Option(help="DeePMD-kit on a backend; one that can train the input if empty.")
+    ] = PEER,
     steps: Annotated[int, typer.Option(min=1)] = 10,
 ) -> None:
     """Print how far both programs are apart after some steps."""
@@ -120,10 +130,11 @@ def main(
             has_centroids(source, settings, pool, stack)
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dp-same-")))
             try:
-                lines = compare(source, steps, settings, folder, pool)
+                pair = pool.named(OURS, source), pool.named(program, source)
+                lines = compare(source, steps, settings, folder, pair)
             except ProgramError as error:
                 lines = [str(error)]
-            console.print(source, *lines, sep="\n  ")
+            console.print(source, *lines, sep="\n  ", soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":
