@@ -1,7 +1,7 @@
 """``python -m benchmarks.same_start NAME …``: whether dp and DeePMD-kit take the same steps from the same parameters.
 
-DeePMD-kit makes a model; both programs train it on one batch of two frames, so that chance has no part in it, and every column
-of ``lcurve.out`` and every parameter afterwards is compared.
+DeePMD-kit makes a model; both programs train it on one batch of two frames, so that chance has no part in it, and every
+column of ``lcurve.out`` and every parameter afterwards is compared.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def trained(folder: Path, document: dict[str, Any], one: Forks, settings: Settin
     """The file that a training leaves in ``folder``, for the program itself."""
     folder.mkdir()
     (folder / "input.json").write_text(json.dumps(with_centroids(document, settings, one.program)))
-    one.run(folder, "train", "input.json", *(["--init-frz-model", start] if start else []))
+    begin: list[str | Path] = ["--init-frz-model", start] if start else []
+    one.run(folder, "train", "input.json", *begin)
     if one.program.ours:
         return folder / "model.ckpt.pt"
     model = folder / ("model.pb" if one.program.flag == FLAGS["tensorflow"] else "model.pth")
@@ -117,9 +118,7 @@ def main(
     inputs: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Descriptors and kinds.")] = None,
     peer: Annotated[Path | None, typer.Option(exists=True, help="Python of an environment with deepmd-kit.")] = None,
     data: Annotated[Path | None, typer.Option(exists=True, help="Folder of data for kinds of models.")] = None,
-    program: Annotated[
-        str, typer.Option(help="DeePMD-kit on a backend; one that can train the input if empty.")
-    ] = PEER,
+    program: Annotated[str, typer.Option(help="DeePMD-kit, or it on a backend.")] = PEER,
     steps: Annotated[int, typer.Option(min=1)] = 10,
 ) -> None:
     """Print how far both programs are apart after some steps."""
