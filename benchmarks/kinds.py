@@ -53,7 +53,7 @@ class Kind:
         }
 
 
-#: Energy and force, in equal parts at the end; the virial, in a loss that has one, as in DeePMD-kit's example.
+#: Energy and force; the force counts most throughout.
 _ENERGY = {"type": "ener", "start_pref_e": 0.02, "limit_pref_e": 1, "start_pref_f": 1000, "limit_pref_f": 100}
 _TENSOR = {"type": "tensor", "pref": 0.0, "pref_atomic": 1.0}
 _WATER = ["O", "H"]
@@ -73,6 +73,9 @@ def _dprc(excluded: list[list[int]], rcut: float) -> dict[str, Any]:
 _DIPOLE_TRAIN = "water_tensor/dipole/training/atomic_system"
 _POLAR_TRAIN = "water_tensor/polar/training/atomic_system"
 _CENTROIDS = "water_dplr"
+
+#: Stands for the file of the model of centroids, which differs from program to program.
+CENTROID_FILE = "centroids"
 
 #: Name -> input.
 KINDS: dict[str, Kind] = {
@@ -151,7 +154,7 @@ KINDS: dict[str, Kind] = {
         {
             "type_map": _WATER, "descriptor": _se(4.0, [40, 80]), "fitting_net": _fitting(),
             "modifier": {
-                "type": "dipole_charge", "model_name": "dipole", "model_charge_map": [-8.0],
+                "type": "dipole_charge", "model_name": CENTROID_FILE, "model_charge_map": [-8.0],
                 "sys_charge_map": [6.0, 1.0], "ewald_h": 1.0, "ewald_beta": 0.4,
             },
         },

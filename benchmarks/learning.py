@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.forking import Forks
-from benchmarks.kinds import CENTROIDS, KINDS
+from benchmarks.kinds import CENTROID_FILE, CENTROIDS, KINDS
 from benchmarks.programs import FLAGS, Program, ProgramError, environment, programs
 
 #: What is compared if no programs are named; the second on the backend that can train the input.
@@ -203,9 +203,10 @@ def has_centroids(source: str, settings: Settings, pool: Pool, stack: ExitStack)
 
 
 def with_centroids(document: dict[str, Any], settings: Settings, program: Program) -> dict[str, Any]:
-    """The input with the file of the model of centroids that the program can read, if it needs one."""
-    if "modifier" in document["model"]:
-        document["model"]["modifier"]["model_name"] = str(settings.centroids[".dp" if program.ours else ".pb"])
+    """The input with the file of the model of centroids that the program can read, if it is of a kind with one."""
+    modifier = document["model"].get("modifier", {})
+    if modifier.get("model_name") == CENTROID_FILE:
+        modifier["model_name"] = str(settings.centroids[".dp" if program.ours else ".pb"])
     return document
 
 
