@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from itertools import product
+from math import isnan
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -19,7 +22,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.programs import Program, ProgramError, environment, failure, programs
+from benchmarks.forking import Forks
+from benchmarks.kinds import CENTROID_FILE, CENTROIDS, KINDS
+from benchmarks.programs import FLAGS, Program, ProgramError, environment, programs
+
+#: What is compared if no programs are named; the second on the backend that can train the input.
+OURS, PEER = "dp torch", "deepmd"
 
 #: The input whose descriptor is exchanged.
 BASE = Path(__file__).with_suffix(".json")
@@ -79,100 +87,185 @@ def seeded(section: Any, seed: int) -> Any:
     return [seeded(v, seed) for v in section] if isinstance(section, list) else section
 
 
-def document_of(source: str) -> dict[str, Any]:
-    """The input of a name in ``DESCRIPTORS``, or in a file, with absolute paths of the data."""
-    named = source in DESCRIPTORS
-    path = BASE if named else Path(source)
-    document: dict[str, Any] = json.loads(path.read_text())
+def document_of(source: str, data: Path | None) -> dict[str, Any]:
+    """The input of a descriptor, of a kind of model or in a file, with absolute paths of the data."""
+    path = BASE if source in DESCRIPTORS else Path(source)
+    if source in KINDS:
+        if data is None:
+            raise typer.BadParameter(f"{source} needs --data")
+        document, folder = KINDS[source].document(), data
+    else:
+        document, folder = json.loads(path.read_text()), path.parent
     training = document["training"]
-    if named:
+    if source in DESCRIPTORS:
         section = DESCRIPTORS[source]
         document["model"]["descriptor"] = section if section["type"] == "hybrid" else _COMMON | section
     if source in SLOW:
         training["numb_steps"] //= 2
         document["learning_rate"]["decay_steps"] //= 2
+    return with_absolute_paths(document, folder)
+
+
+def with_absolute_paths(document: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The input with absolute paths of data that lie in ``folder``."""
     for key in ("training_data", "validation_data"):
-        training[key]["systems"] = [str((path.parent / s).resolve()) for s in training[key]["systems"]]
+        section = document["training"][key]
+        section["systems"] = [str((folder / s).resolve()) for s in section["systems"]]
     return document
 
 
-def write_input(source: str, folder: Path, seed: int, steps: int | None, program: Program) -> Path:
-    """``input.json`` in ``folder``, and the system to test on: the first one for validation."""
-    document = seeded(document_of(source), seed)
+@dataclass(frozen=True)
+class Settings:
+    """What all trainings of a run have in common."""
+
+    data: Path | None
+    steps: int | None
+    centroids: dict[str, Path]
+    """The model of centroids, by the suffix of its file."""
+
+
+def write_input(source: str, folder: Path, seed: int, settings: Settings, program: Program) -> Path:
+    """``input.json`` in ``folder``, and the system to test on."""
+    document = seeded(document_of(source, settings.data), seed)
     training = document["training"]
-    total = steps or training["numb_steps"]
+    total = settings.steps or training["numb_steps"]
     training |= {"numb_steps": total, "disp_freq": total, "save_freq": total, **program.training}
-    (folder / "input.json").write_text(json.dumps(document))
+    (folder / "input.json").write_text(json.dumps(with_centroids(document, settings, program)))
+    if source in KINDS and settings.data is not None and (test := KINDS[source].test):
+        return settings.data.resolve() / test
     return Path(training["validation_data"]["systems"][0])
 
 
-def errors_after(source: str, program: Program, seed: int, steps: int | None, env: dict[str, str]) -> dict[str, float]:
-    """The root mean square errors that ``dp test`` prints after a training, by name. Raises ProgramError."""
+def errors_after(source: str, forks: Forks, seed: int, settings: Settings) -> dict[str, float]:
+    """Root mean square errors after a training, by name. Raises ProgramError.
+
+    They are those that ``dp test`` prints; of kinds of models also those of the last line of ``lcurve.out``.
+    """
     with tempfile.TemporaryDirectory(prefix="dp-learning-") as name:
         folder = Path(name)
-        system = write_input(source, folder, seed, steps, program)
-        said(program.command("train", "input.json"), folder, env)
-        checkpoints = sorted(folder.glob("model.ckpt-*"))
-        model = checkpoints[-1] if program.ours else folder / "model.ckpt.pt"
-        text = said(program.command("test", "-m", model, "-s", system, "-n", "20"), folder, env)
-    return {f"{what}{per}": float(value) for what, per, value in _ERROR.findall(text)}
+        system = write_input(source, folder, seed, settings, forks.program)
+        forks.run(folder, "train", "input.json")
+        found = last_errors(folder / "lcurve.out") if source in KINDS else {}
+        if source not in KINDS or KINDS[source].tested:
+            text = forks.run(folder, "test", "-m", model_file(folder, forks), "-s", system, "-n", "20")
+            found |= {f"{what}{per}": float(value) for what, per, value in _ERROR.findall(text)}
+    return found
 
 
-def said(command: list[str], folder: Path, env: dict[str, str]) -> str:
-    """All that a command prints. Raises ProgramError if it fails."""
-    done = subprocess.run(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode:
-        raise failure(command, done.returncode, done.stdout.splitlines())
-    return done.stdout
+def model_file(folder: Path, forks: Forks) -> Path:
+    """What a training left, as a file for ``dp test``."""
+    if forks.program.ours:
+        return sorted(folder.glob("model.ckpt-*"))[-1]
+    if forks.program.flag == FLAGS["tensorflow"]:
+        forks.run(folder, "freeze", "-o", "model.pb")
+        return folder / "model.pb"
+    return folder / "model.ckpt.pt"
+
+
+def last_errors(curve: Path) -> dict[str, float]:
+    """The errors on the data for validation in the last line of a learning curve, by the names of its columns."""
+    lines = curve.read_text().splitlines()
+    values = dict(zip(lines[0].split()[1:], map(float, lines[-1].split()), strict=True))
+    return {key: value for key, value in values.items() if key.endswith("_val") and not isnan(value)}
+
+
+class Pool:
+    """Programs that wait for commands, started when they are first needed."""
+
+    def __init__(self, known: list[Program], env: dict[str, str], stack: ExitStack) -> None:
+        self.known = {one.name: one for one in known}
+        self.env, self.stack = env, stack
+        self.waiting: dict[str, Forks] = {}
+
+    def named(self, name: str, source: str) -> Forks:
+        """The program of a name; ``PEER`` is DeePMD-kit on the backend that can train the input."""
+        if name == PEER:
+            name = f"deepmd {KINDS[source].backend if source in KINDS else 'torch'}"
+        if name not in self.known:
+            raise typer.BadParameter(f"program {name} is none of {', '.join(self.known)}; is --peer given?")
+        if name not in self.waiting:
+            self.waiting[name] = self.stack.enter_context(closing(Forks(self.known[name], self.env)))
+        return self.waiting[name]
+
+
+def has_centroids(source: str, settings: Settings, pool: Pool, stack: ExitStack) -> None:
+    """Let dp train the model of centroids, if the input needs one that is not there; for both programs."""
+    if source not in KINDS or "modifier" not in KINDS[source].model or settings.centroids:
+        return
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dp-centroids-")))
+    (folder / "input.json").write_text(json.dumps(with_absolute_paths(CENTROIDS.document(), settings.data or Path())))
+    ours = pool.named(OURS, source)
+    ours.run(folder, "train", "input.json")
+    files = {".dp": folder / "centroids.dp", ".pb": folder / "centroids.pb"}
+    ours.run(folder, "convert-backend", model_file(folder, ours), files[".dp"])
+    pool.named("deepmd tensorflow", source).run(folder, "convert-backend", files[".dp"], files[".pb"])
+    settings.centroids.update(files)
+
+
+def with_centroids(document: dict[str, Any], settings: Settings, program: Program) -> dict[str, Any]:
+    """The input with the file of the model of centroids that the program can read, if it is of a kind with one."""
+    modifier = document["model"].get("modifier", {})
+    if modifier.get("model_name") == CENTROID_FILE:
+        modifier["model_name"] = str(settings.centroids[".dp" if program.ours else ".pb"])
+    return document
 
 
 def main(
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME_OR_PATH]...", help="Descriptors or inputs; all descriptors if none."),
+        typer.Argument(
+            metavar="[NAME_OR_PATH]...", help="Descriptors, kinds of models, inputs; all descriptors if none."
+        ),
     ] = None,
     peer: Annotated[Path | None, typer.Option(exists=True, help="Python of an environment with deepmd-kit.")] = None,
-    program: Annotated[list[str] | None, typer.Option(help="Programs; dp torch and deepmd torch if none.")] = None,
+    program: Annotated[list[str] | None, typer.Option(help="Programs; dp torch and deepmd-kit if none.")] = None,
+    data: Annotated[Path | None, typer.Option(exists=True, help="Folder of data for kinds of models.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each input by each program.")] = 3,
     steps: Annotated[int | None, typer.Option(help="Steps in the place of those of the inputs.")] = None,
     threads: Annotated[int, typer.Option(min=1)] = 1,
     output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("learning.json"),
 ) -> None:
     """Train and test; print medians over seeds, and their ratios to the last program."""
-    names = program or ["dp torch", "deepmd torch"]
-    chosen = [p for p in programs(peer, compiled=False) if p.name in names]
-    env, console = environment(threads, {}), Console(width=None if sys.stdout.isatty() else 160)
+    known = (*DESCRIPTORS, *KINDS)
+    sources = inputs or list(DESCRIPTORS)
+    for source in sources:
+        if source not in known and not Path(source).is_file():
+            raise typer.BadParameter(f"{source} is no file and none of {', '.join(known)}")
+    settings = Settings(data, steps, {})
+    #: input -> error -> program -> a value for each seed
     samples: dict[str, dict[str, dict[str, list[float]]]] = {}
+    console = Console(width=None if sys.stdout.isatty() else 160)
     failed = False
-    for source in inputs or DESCRIPTORS:
-        if source not in DESCRIPTORS and not Path(source).is_file():
-            raise typer.BadParameter(f"{source} is no file and none of {', '.join(DESCRIPTORS)}")
-    for source in inputs or DESCRIPTORS:
-        shown = Path(source).stem
-        for seed in range(1, seeds + 1):
-            for one in chosen:
-                try:
-                    found = errors_after(source, one, seed, steps, env)
-                except ProgramError as error:
-                    failed = True
-                    console.print(f"{shown}, {one.name}: {error}", style="red")
-                    continue
-                console.print(f"{shown}, {one.name}, seed {seed}: {found}")
-                for quantity, value in found.items():
-                    of_input = samples.setdefault(shown, {}).setdefault(quantity, {})
-                    of_input.setdefault(one.name, []).append(value)
-                output.write_text(json.dumps(samples, indent=1))
-    console.print(table(samples, [p.name for p in chosen]))
+    with ExitStack() as stack:
+        # NUM_WORKERS: DeePMD-kit's PyTorch would start processes that read small files
+        pool = Pool(programs(peer, compiled=False), environment(threads, {"NUM_WORKERS": "0"}), stack)
+        for source, seed, name in product(sources, range(1, seeds + 1), program or [OURS, PEER]):
+            shown, one = Path(source).stem, pool.named(name, source)
+            try:
+                has_centroids(source, settings, pool, stack)
+                found = errors_after(source, one, seed, settings)
+            except ProgramError as error:
+                failed = True
+                console.print(f"{shown}, {one.program.name}: {error}", style="red")
+                continue
+            console.print(f"{shown}, {one.program.name}, seed {seed}: {found}")
+            for quantity, value in found.items():
+                of_input = samples.setdefault(shown, {}).setdefault(quantity, {})
+                of_input.setdefault(one.program.name, []).append(value)
+            output.write_text(json.dumps(samples, indent=1))
+    console.print(table(samples))
     raise typer.Exit(1 if failed else 0)
 
 
-def table(samples: dict[str, dict[str, dict[str, list[float]]]], names: list[str]) -> Table:
-    """A row for each input and quantity."""
-    shown = Table("input", "error", *names, "ratio")
+def table(samples: dict[str, dict[str, dict[str, list[float]]]]) -> Table:
+    """A row for each input and error: medians of the first and the last program, and their ratio."""
+    shown = Table("input", "error", "first", "last", "ratio", "programs")
     for source, quantities in samples.items():
         for quantity, found in quantities.items():
-            middles = [median(found[name]) if name in found else float("nan") for name in names]
-            shown.add_row(source, quantity, *(f"{x:.4g}" for x in middles), f"{middles[0] / middles[-1]:.2f}")
+            middles = [median(values) for values in found.values()]
+            ratio = middles[0] / middles[-1] if middles[-1] else float("nan")
+            row = [f"{x:.4g}" for x in (middles[0], middles[-1])]
+            shown.add_row(source, quantity, *row, f"{ratio:.2f}", ", ".join(found))
     return shown
 
 
