@@ -27,6 +27,11 @@ struct dp_embedding {
   int64_t layers;
   const dp_train_layer* layer;
   int64_t float64;
+  // slots of several kinds: row kind[row, slot] of shift (kinds, n_out of the first layer) joins the b of that layer
+  int64_t kinds = 0;               // 0: all slots are alike, and the others are null
+  const int64_t* kind = nullptr;   // (rows, slots), read where slots are not empty
+  const void* shift = nullptr;
+  void* grad_shift = nullptr;      // for gradients: overwritten
 };
 
 /// How many numbers `kept` has room for: what a network leaves for its derivatives.

@@ -31,6 +31,8 @@ class _Embedding(ctypes.Structure):
         ("layers", ctypes.c_int64),
         ("layer", ctypes.POINTER(Layer)),
         ("float64", ctypes.c_int64),
+        ("kinds", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("kind", "shift", "grad_shift")),
     )
 
 
@@ -94,13 +96,18 @@ class _Problem:
 
 
 class Embedding(_Problem):
-    """An embedding sum of R, (rows, slots, components): ``sum``, ``slope``, ``transposed_slope``, ``gradients``."""
+    """An embedding sum of R, (rows, slots, components): ``sum``, ``slope``, ``transposed_slope``, ``gradients``.
+
+    kinds: the number of kinds of slots, and addresses of the kinds, (rows, slots), of their shift of the first layer, and
+    for the gradient of it.
+    """
 
     kind = "embedding"
 
-    def __init__(self, shape: Sequence[int], r: int, layers: Sequence[Layer], *, float64: bool):
+    def __init__(self, shape: Sequence[int], r: int, layers: Sequence[Layer], *, float64: bool,
+                 kinds: Sequence[int] = (0, 0, 0, 0)):  # fmt: skip
         array = (Layer * len(layers))(*layers)
-        super().__init__(_Embedding(*shape, r, len(layers), array, int(float64)), array)
+        super().__init__(_Embedding(*shape, r, len(layers), array, int(float64), *kinds), array)
 
 
 class Network(_Problem):
