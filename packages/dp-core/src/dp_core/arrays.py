@@ -249,6 +249,20 @@ def table_sum(
     return xp.matrix_transpose(matrix) @ g
 
 
+def scaled_rows(x: Array, scale: float, shift: float = 0.0, least: float = 0.0) -> Array:
+    """x / √max(scale |x|² + shift, least) over the last axis. A native version may return None."""
+    xp = namespace(x)
+    native = _native(xp, "scaled_rows")
+    found = native(x, scale, shift, least) if native else None
+    if found is not None:
+        return found
+    squares = xp.sum(x * x, axis=-1, keepdims=True)
+    size = squares if scale == 1.0 else squares * scale
+    size = size + shift if shift else size
+    # a product with few inverses has cheaper derivatives than a quotient
+    return x * (1.0 / xp.sqrt(xp.maximum(size, least * xp.ones_like(size)) if least else size))
+
+
 def network(x: Array, layers: Sequence[Any]) -> Array:
     """The layers applied to the last axis, one after the other: (n, n_in) -> (n, n_out).
 

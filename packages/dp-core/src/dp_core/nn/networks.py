@@ -179,8 +179,9 @@ class EmbeddingNet:
     def of_number(self, *tables: Array) -> tuple[EmbeddingNet, Array] | None:
         """The network of the first of its inputs, and the shift that rows of tables make of the others.
 
-        tables: (m, width) each. The shift has a row for every choice of one row of each, those with the same row of the
-        first table together: (m₁·m₂·…, width of the first layer). None where the first layer adds its input to its output.
+        tables: (m, width) each. The shift has a row for every choice of one row of each, those with the same row of
+        the first table together: (m₁·m₂·…, width of the first layer). None where the first layer adds its input to
+        its output.
         """
         first = self.layers[0]
         if first.past:
