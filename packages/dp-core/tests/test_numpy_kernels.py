@@ -84,6 +84,25 @@ def test_embedding_sum(step, dtype, monkeypatch):
     close(found, [*computed(function, matrix), function(matrix, None)], dtype)
 
 
+def test_slots_of_several_kinds(monkeypatch):
+    net = EmbeddingNet.init(4, [5, 10, 10], seed=1)
+    random = np.random.default_rng(2)
+    matrix, types = matrix_of(4, "float64"), random.normal(size=(4, 3))
+    kind = random.integers(0, 4, matrix.shape[:2])
+    alone, shift = net.of_number(types)
+
+    def function(r, _):
+        return arrays.embedding_sum(r, alone, shift, kind)
+
+    assert numpy_kernels.embedding_sum(matrix, alone, shift, kind) is not None
+    found = [*computed(function, matrix), function(matrix, None)]
+    monkeypatch.setenv("DP_OPS", "0")
+    expected = [*computed(function, matrix), function(matrix, None)]
+    close(found, expected, "float64")
+    joined = np.concatenate([matrix[..., :1], types[kind]], axis=-1)
+    close([expected[-1]], [np.matrix_transpose(matrix) @ net(joined)], "float64")
+
+
 def test_further_derivatives_are_left_to_array_code():
     net = EmbeddingNet.init(1, [5, 10], seed=1)
     table = Table.of_network(net, GRIDS[0], "float64")

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 import dp_torch.backend  # noqa: F401  (makes dp-core know tensors)
-from dp_core.arrays import network
+from dp_core.arrays import embedding_sum, network, scaled_rows
 from dp_core.module import leaves, tree_map
-from dp_core.nn import FittingNet
+from dp_core.nn import EmbeddingNet, FittingNet
 from dp_torch import kernels
 from dp_torch.autodiff import gradient
+from dp_torch.rows import scaled_rows as native_rows
 
 pytestmark = pytest.mark.skipif(find_spec("dp_ops") is None, reason="dp-ops is not installed")
 
@@ -43,6 +44,60 @@ def test_network(forces, precision, monkeypatch):
     assert not kernels.available(x.detach(), net.layers)
     rtol = 1e-11 if precision == "float64" else 1e-4
     for a, b in zip(found, computed(net, x, forces), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=rtol * max(1.0, float(b.detach().abs().max())))
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("step", [False, True])
+def test_slots_of_several_kinds(step, precision, monkeypatch):
+    net = EmbeddingNet.init(4, [5, 10, 10], resnet_dt=step, precision=precision, seed=1)
+    net = tree_map(lambda x: torch.from_numpy(x).requires_grad_(), net)
+    random = torch.Generator().manual_seed(3)
+    # more slots than a block of the kernels has, and some that are empty
+    matrix = torch.randn(9, 30, 4, dtype=net.layers[0].w.dtype, generator=random)
+    matrix[:, 27:] = 0.0
+    matrix[2] = 0.0
+    types = torch.randn(4, 3, dtype=matrix.dtype, generator=random).requires_grad_()
+    kind = torch.randint(0, 4, (9, 30), generator=random)
+
+    def computed():
+        alone, shift = net.of_number(types)
+
+        def energy(r):
+            a = embedding_sum(r, alone, shift, kind)
+            return (0.001 * a @ a.transpose(1, 2)).sin().sum(), a
+
+        a, slope = gradient(energy, matrix)
+        slope = torch.where(matrix == 0.0, 0.0, slope)  # those of empty slots mean nothing
+        loss = (a**2).sum() + (slope**2).sum()
+        return a, slope, *torch.autograd.grad(loss, [types, *leaves(net).values()])
+
+    found = computed()
+    monkeypatch.setenv("DP_OPS", "0")
+    rtol = 1e-11 if precision == "float64" else 1e-4
+    for a, b in zip(found, computed(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=rtol * max(1.0, float(b.detach().abs().max())))
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("numbers", [(1.0, 0.0, 1e-24), (0.04, 1e-5, 0.0), (7.0, 0.0, 20.0)])
+def test_scaled_rows(numbers, precision, monkeypatch):
+    x = torch.randn(150, 6, dtype=getattr(torch, precision), generator=torch.Generator().manual_seed(4))
+    if numbers[1] or numbers[2] > 1.0:  # elsewhere the derivative at 0 is 1e12
+        x[3] = 0.0
+    x.requires_grad_()
+    weight = torch.linspace(-1.0, 1.0, 6, dtype=x.dtype).requires_grad_()
+
+    def computed():
+        y, slope = gradient(lambda x: ((scaled_rows(x, *numbers) * weight).sin().sum(), scaled_rows(x, *numbers)), x)
+        return y, slope, *torch.autograd.grad((slope**2 * torch.cos(weight)).sum(), [x, weight])
+
+    found = computed()
+    assert native_rows(x, *numbers) is not None
+    monkeypatch.setenv("DP_OPS", "0")
+    assert native_rows(x, *numbers) is None
+    rtol = 1e-11 if precision == "float64" else 1e-4
+    for a, b in zip(found, computed(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=rtol * max(1.0, float(b.detach().abs().max())))
 
 

@@ -210,18 +210,22 @@ def dense(
     return y
 
 
-def embedding_sum(matrix: Array, net: Any) -> Array:
+def embedding_sum(matrix: Array, net: Any, shift: Array | None = None, kind: Array | None = None) -> Array:
     """Σ_k R_k ⊗ net(R_k0), the embedding of the first column summed over the slots: (n, K, d) -> (n, d, width).
 
-    Slots with R = 0 are empty: they add nothing, and their gradient may be left at 0. A native version may return None
-    for networks that it does not know. A table in the place of the network goes to ``table_sum``.
+    shift: (m, width of the first layer), of which the row kind_k, (n, K), joins the bias of the first layer; none for
+    no such row. Slots with R = 0 are empty: they add nothing, and their gradient may be left at 0. A native version may
+    return None for what it does not know. A table in the place of the network goes to ``table_sum``.
     """
     if not hasattr(net, "layers"):
         return table_sum(matrix, net)
     xp = namespace(matrix, net.layers[0].w)
     native = _native(xp, "embedding_sum")
-    found = native(matrix, net) if native else None
-    return xp.matrix_transpose(matrix) @ net(matrix[..., :1]) if found is None else found
+    found = native(matrix, net, shift, kind) if native else None
+    if found is not None:
+        return found
+    number = matrix[..., :1]
+    return xp.matrix_transpose(matrix) @ (net(number) if shift is None else net.shifted(number, take(shift, kind)))
 
 
 def table_sum(
@@ -243,6 +247,20 @@ def table_sum(
         gate = take(types, index)
         g = g * (1.0 + (gate if switch is None else gate * switch))
     return xp.matrix_transpose(matrix) @ g
+
+
+def scaled_rows(x: Array, scale: float, shift: float = 0.0, least: float = 0.0) -> Array:
+    """x / √max(scale |x|² + shift, least) over the last axis. A native version may return None."""
+    xp = namespace(x)
+    native = _native(xp, "scaled_rows")
+    found = native(x, scale, shift, least) if native else None
+    if found is not None:
+        return found
+    squares = xp.sum(x * x, axis=-1, keepdims=True)
+    size = squares if scale == 1.0 else squares * scale
+    size = size + shift if shift else size
+    # a product with few inverses has cheaper derivatives than a quotient
+    return x * (1.0 / xp.sqrt(xp.maximum(size, least * xp.ones_like(size)) if least else size))
 
 
 def network(x: Array, layers: Sequence[Any]) -> Array:

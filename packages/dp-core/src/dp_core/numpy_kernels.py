@@ -93,7 +93,9 @@ def table_sum(matrix: Array, table: Any, types: Any, index: Any, switch: Any) ->
     return _table_sum(matrix, switch, table, types, index)
 
 
-def _embedding_problem(matrix: np.ndarray, net: Any) -> tuple[Any, list[Any]]:
+def _embedding_problem(
+    matrix: np.ndarray, net: Any, shift: np.ndarray | None, kind: np.ndarray | None
+) -> tuple[Any, list[Any]]:
     from dp_ops import training
 
     kept = [_kept(layer.w, layer.b, layer.idt) for layer in net.layers]
@@ -101,13 +103,18 @@ def _embedding_problem(matrix: np.ndarray, net: Any) -> tuple[Any, list[Any]]:
         training.Layer(*layer.w.shape, layer.past, 0, *map(_address, places), 0, 0, 0)
         for layer, places in zip(net.layers, kept, strict=True)
     ]
-    r = np.ascontiguousarray(matrix)
-    return training.Embedding(r.shape, _address(r), described, float64=r.dtype == np.float64), [r, kept]
+    r, shift, kind = _kept(matrix, shift, None if kind is None else np.asarray(kind, np.int64))
+    assert r is not None
+    kinds = (0 if shift is None else len(shift), _address(kind), _address(shift), 0)
+    problem = training.Embedding(r.shape, _address(r), described, float64=r.dtype == np.float64, kinds=kinds)
+    return problem, [r, kept, shift, kind]
 
 
-def _run_embedding_sum(matrix: np.ndarray, net: Any, passed: list[np.ndarray] | None) -> np.ndarray:
+def _run_embedding_sum(
+    matrix: np.ndarray, net: Any, shift: Any, kind: Any, passed: list[np.ndarray] | None
+) -> np.ndarray:
     """passed: gets what the network leaves for the derivative; None if there is none."""
-    problem, kept = _embedding_problem(matrix, net)
+    problem, kept = _embedding_problem(matrix, net, shift, kind)
     out = np.empty((matrix.shape[0], matrix.shape[2], net.layers[-1].w.shape[1]), matrix.dtype)
     if passed is not None:
         passed.append(np.empty(problem.kept(), matrix.dtype))
@@ -118,8 +125,8 @@ def _run_embedding_sum(matrix: np.ndarray, net: Any, passed: list[np.ndarray] | 
 
 def _embedding_slope(_: Any, __: Any, args: Sequence[Any], ___: Any) -> Callable[[Any], Any]:
     def pull(by_out: np.ndarray) -> tuple[np.ndarray, ...]:
-        matrix, net, passed = args
-        problem, kept = _embedding_problem(matrix, net)
+        matrix, net, shift, kind, passed = args
+        problem, kept = _embedding_problem(matrix, net, shift, kind)
         out, by_out = np.empty(matrix.shape, matrix.dtype), np.ascontiguousarray(by_out)
         problem.run("slope", _address(by_out), _address(passed[0]), _address(out))
         del kept
@@ -132,11 +139,11 @@ _embedding_sum = primitive(_run_embedding_sum)
 defvjp_argnums(_embedding_sum, _embedding_slope)
 
 
-def embedding_sum(matrix: Array, net: Any) -> Array | None:
+def embedding_sum(matrix: Array, net: Any, shift: Any = None, kind: Any = None) -> Array | None:
     """``arrays.embedding_sum`` for networks that use tanh alone, where nothing but forces is asked for; else None."""
-    weights = list(leaves(net).values())
+    weights = [*leaves(net).values(), *([] if shift is None else [shift])]
     if any(layer.activation_function.lower() != "tanh" for layer in net.layers) or not _usable(
         matrix, weights, weights
     ):
         return None
-    return _embedding_sum(matrix, net, [] if isbox(matrix) else None)
+    return _embedding_sum(matrix, net, shift, kind, [] if isbox(matrix) else None)

@@ -45,6 +45,14 @@ void dp_network_gradients(const dp_train_network* n, const void* gu, const void*
   networks().gradients(n, gu, gy, v, kept, tangents, gx);
 }
 
+void dp_rows_value(const dp_rows* p, void* y) { dp::kernels().rows.value(p, y); }
+
+void dp_rows_slope(const dp_rows* p, const void* g, void* gx) { dp::kernels().rows.slope(p, g, gx); }
+
+void dp_rows_second(const dp_rows* p, const void* g, const void* v, void* of_x, void* of_g) {
+  dp::kernels().rows.second(p, g, v, of_x, of_g);
+}
+
 void dp_table_sum(const dp_table* t, void* a) { dp::kernels().table.sum(t, a); }
 
 void dp_table_slope(const dp_table* t, const void* ga, void* gr, void* gweights) {

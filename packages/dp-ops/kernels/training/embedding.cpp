@@ -52,11 +52,14 @@ template <class T>
 struct Room : StackRoom<T> {
   Room(const Stack<T>& stack, int64_t components)
       : StackRoom<T>(stack), own(stack.block()), r(components * kSlots), v(components * kSlots),
-        left(2 * components * kSlots), right(2 * components * stack.width()) {}
+        left(2 * components * kSlots), right(2 * components * stack.width()),
+        shift(stack.layers.front().n_out * kSlots) {}
   Buffer<T> own;    // the block of the network where nobody keeps it
   Buffer<T> r, v;   // (components, kSlots)
   Buffer<T> left;   // factors of one row, 0 in the slots of others
   Buffer<T> right;  // what they are multiplied with
+  Buffer<T> shift;  // of the first layer, (n_out, kSlots)
+  int64_t kinds[kSlots];
   std::vector<Segment> segments;
 };
 
@@ -73,7 +76,10 @@ struct Work {
 
   ptrdiff_t of_row() const { return e.components * stack.width(); }
 
-  /// Reads the slots [begin, end) of the plan into room.r and the number into room.x; the lanes that are used, rounded.
+  /// Numbers of the gradients: those of the stack, then those of the shift.
+  ptrdiff_t parameters() const { return stack.parameters + e.kinds * stack.layers.front().n_out; }
+
+  /// Reads the slots [begin, end) of the plan; the lanes that are used, rounded.
   template <class Source>
   int gather(const Source* from, int64_t task, int64_t begin, int64_t end, T* to, std::vector<Segment>* segments) const {
     const int d = int(e.components);
@@ -92,6 +98,34 @@ struct Work {
     return count;
   }
 
+  /// The kinds of the slots of a block.
+  void read_kinds(const std::vector<Segment>& segments, int64_t begin, int64_t* kinds) const {
+    for (const Segment& s : segments)
+      for (int k = s.begin; k < s.end; ++k) kinds[k] = e.kind[s.row * e.slots + plan.used[begin + k]];
+  }
+
+  /// The shift of the slots of a block, as the first layer takes it; null without.
+  const T* shift_of(Room<T>& room, int64_t begin, int used, int count) const {
+    if (!e.kinds) return nullptr;
+    read_kinds(room.segments, begin, room.kinds);
+    const int width = stack.layers.front().n_out;
+    const T* table = static_cast<const T*>(e.shift);
+    for (int o = 0; o < width; ++o) {
+      T* out = room.shift.data() + o * kSlots;
+      for (int k = 0; k < used; ++k) out[k] = table[room.kinds[k] * width + o];
+      std::fill(out + used, out + count, T(0));
+    }
+    return room.shift.data();
+  }
+
+  /// Adds the gradient of the shift, which is that before the first layer's tanh, to its kinds.
+  void pull_shift(Room<T>& room, int64_t begin, int used, T* grads) const {
+    read_kinds(room.segments, begin, room.kinds);
+    const int width = stack.layers.front().n_out;
+    for (int o = 0; o < width; ++o)
+      for (int k = 0; k < used; ++k) grads[room.kinds[k] * width + o] += room.gz[o * kSlots + k];
+  }
+
   /// body(block, count, begin, end) for all blocks of a task, with R in room.r and its segments. The block of the network
   /// is read from `known`, or made in `kept` or, if this is null, in the room.
   template <bool slope, class Body>
@@ -105,7 +139,7 @@ struct Work {
       if (!known) {
         T* made = kept ? kept + number * stack.block() : room.own.data();
         std::copy(room.r.data(), room.r.data() + count, made);
-        run_stack<T, slope>(stack, count, made);
+        run_stack<T, slope>(stack, count, made, shift_of(room, begin, int(end - begin), count));
         block = made;
       }
       body(block, count, begin, end);
@@ -248,7 +282,7 @@ void seed(const Work<T>& work, const T* gu, const T* ga, const T* v, int count, 
 template <class T, bool slope>
 void gradients(const dp_embedding& e, const T* gu, const T* ga, const T* v, const T* kept) {
   const Work<T> work(e);
-  const ptrdiff_t size = work.stack.parameters;
+  const ptrdiff_t size = work.parameters();
   Buffer<T> partial(work.plan.tasks() * size);
   work.each_task([&](int64_t task, Room<T>& room) {
     T* grads = partial.data() + task * size;
@@ -257,10 +291,12 @@ void gradients(const dp_embedding& e, const T* gu, const T* ga, const T* v, cons
       if (v) work.gather(v, task, begin, end, room.v.data(), nullptr);
       seed<T>(work, gu, ga, v ? room.v.data() : nullptr, count, room);
       pull_stack<T, slope>(work.stack, count, block, room, grads);
+      if (e.kinds) work.pull_shift(room, begin, int(end - begin), grads + work.stack.parameters);
     });
   });
   for (int64_t task = 1; task < work.plan.tasks(); ++task)
     for (ptrdiff_t k = 0; k < size; ++k) partial[k] += partial[task * size + k];
+  if (e.kinds) std::copy(partial.data() + work.stack.parameters, partial.data() + size, static_cast<T*>(e.grad_shift));
   for (size_t k = 0; k < work.stack.layers.size(); ++k) {
     const auto& layer = work.stack.layers[k];
     const auto copy = [&](ptrdiff_t at, ptrdiff_t count, void* to) {

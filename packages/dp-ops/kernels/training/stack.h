@@ -65,14 +65,15 @@ struct StackRoom {
       : g(stack.widest * kSlots), h(stack.widest * kSlots), next_g(stack.widest * kSlots),
         next_h(stack.widest * kSlots), gz(stack.widest * kSlots), gu(stack.widest * kSlots) {}
   Buffer<T> g, h;  // gradients of the output and of its derivative
-  Buffer<T> next_g, next_h, gz, gu;
+  Buffer<T> next_g, next_h, gz, gu;  // in the end gz is that of what the first layer's tanh is taken of
 };
 
 constexpr int kSlopeRows = kManyRegisters ? 4 : 2;  // rows of a tile that has values and derivatives
 
-/// `M` features of a layer from `o` on, for V vectors of slots from `s` on.
+/// `M` features of a layer from `o` on, for V vectors of slots from `s` on. shift: what is added before the tanh,
+/// (n_out, kSlots), or null.
 template <class T, bool slope, int M, int V>
-inline void layer_tile(const StackLayer<T>& layer, int o, int s, T* block, ptrdiff_t derivatives) {
+inline void layer_tile(const StackLayer<T>& layer, int o, int s, T* block, ptrdiff_t derivatives, const T* shift) {
   constexpr int n = kLanes<T>;
   const T *x = block + layer.input * kSlots + s, *dx = x + derivatives;
   Vec<T> z[M][V], dz[M][V];
@@ -81,6 +82,7 @@ inline void layer_tile(const StackLayer<T>& layer, int o, int s, T* block, ptrdi
 #pragma GCC unroll 3
     for (int v = 0; v < V; ++v) {
       z[m][v] = broadcast<T>(layer.b ? layer.b[o + m] : T(0));
+      if (shift) z[m][v] += load<T>(shift + (o + m) * kSlots + s + v * n);
       if (slope) dz[m][v] = Vec<T>{};
     }
   const T* w = layer.w + o;
@@ -132,13 +134,14 @@ inline void layer_tile(const StackLayer<T>& layer, int o, int s, T* block, ptrdi
 
 template <class T, bool slope, int V, int... M>
 inline void layer_rows(int rows, std::integer_sequence<int, M...>, const StackLayer<T>& layer, int o, int s, T* block,
-                       ptrdiff_t derivatives) {
-  (void)((rows == M + 1 && (layer_tile<T, slope, M + 1, V>(layer, o, s, block, derivatives), true)) || ...);
+                       ptrdiff_t derivatives, const T* shift) {
+  (void)((rows == M + 1 && (layer_tile<T, slope, M + 1, V>(layer, o, s, block, derivatives, shift), true)) || ...);
 }
 
-/// The block of a network from its first row, which holds the number: G and, with `slope`, G'.
+/// The block of a network from its first row, which holds the number: G and, with `slope`, G'. shift: see layer_tile, of
+/// the first layer.
 template <class T, bool slope>
-void run_stack(const Stack<T>& stack, int count, T* block) {
+void run_stack(const Stack<T>& stack, int count, T* block, const T* shift) {
   constexpr int n = kLanes<T>, most = slope ? kSlopeRows : kTileRows;
   constexpr auto sizes = std::make_integer_sequence<int, most>{};
   const ptrdiff_t derivatives = ptrdiff_t(stack.features) * kSlots;
@@ -149,12 +152,13 @@ void run_stack(const Stack<T>& stack, int count, T* block) {
       for (int p = 0; p < parts.number; ++p) {
         const int o = parts.begin(p), rows = parts.begin(p + 1) - o;
         if (count - s >= 3 * n)
-          layer_rows<T, slope, 3>(rows, sizes, layer, o, s, block, derivatives);
+          layer_rows<T, slope, 3>(rows, sizes, layer, o, s, block, derivatives, shift);
         else if (count - s >= 2 * n)
-          layer_rows<T, slope, 2>(rows, sizes, layer, o, s, block, derivatives);
+          layer_rows<T, slope, 2>(rows, sizes, layer, o, s, block, derivatives, shift);
         else
-          layer_rows<T, slope, 1>(rows, sizes, layer, o, s, block, derivatives);
+          layer_rows<T, slope, 1>(rows, sizes, layer, o, s, block, derivatives, shift);
       }
+    shift = nullptr;
   }
 }
 

@@ -22,6 +22,12 @@ struct NetworkTable {
   decltype(&dp_network_gradients) gradients;
 };
 
+struct RowsTable {
+  decltype(&dp_rows_value) value;
+  decltype(&dp_rows_slope) slope;
+  decltype(&dp_rows_second) second;
+};
+
 struct TableTable {
   decltype(&dp_table_sum) sum;
   decltype(&dp_table_slope) slope;
@@ -32,5 +38,6 @@ struct TableTable {
 namespace DP_NAMESPACE {
 extern const dp::EmbeddingTable kEmbedding;
 extern const dp::NetworkTable kNetwork;
+extern const dp::RowsTable kRows;
 extern const dp::TableTable kTable;
 }

@@ -27,6 +27,11 @@ struct dp_embedding {
   int64_t layers;
   const dp_train_layer* layer;
   int64_t float64;
+  // slots of several kinds: row kind[row, slot] of shift (kinds, n_out of the first layer) joins the b of that layer
+  int64_t kinds = 0;               // 0: all slots are alike, and the others are null
+  const int64_t* kind = nullptr;   // (rows, slots), read where slots are not empty
+  const void* shift = nullptr;
+  void* grad_shift = nullptr;      // for gradients: overwritten
 };
 
 /// How many numbers `kept` has room for: what a network leaves for its derivatives.
@@ -69,4 +74,20 @@ DP_EXPORT void dp_network_tangent(const dp_train_network* n, const void* v, cons
 /// Gradients of the weights and of x, of Σ gu · y + Σ v · slope(gy). gu may be null, and gy, v and tangents together.
 DP_EXPORT void dp_network_gradients(const dp_train_network* n, const void* gu, const void* gy, const void* v, const void* kept,
                                     const void* tangents, void* gx);
+
+/// Rows of one length: y = x / √max(scale |x|² + shift, least) for each of them.
+struct dp_rows {
+  int64_t rows, width;
+  const void* x;
+  double scale, shift, least;
+  int64_t float64;
+};
+
+DP_EXPORT void dp_rows_value(const dp_rows* p, void* y);
+
+/// The derivative by x of Σ g · y.
+DP_EXPORT void dp_rows_slope(const dp_rows* p, const void* g, void* gx);
+
+/// The derivatives by x and by g of Σ v · slope(g).
+DP_EXPORT void dp_rows_second(const dp_rows* p, const void* g, const void* v, void* of_x, void* of_g);
 }

@@ -31,6 +31,8 @@ class _Embedding(ctypes.Structure):
         ("layers", ctypes.c_int64),
         ("layer", ctypes.POINTER(Layer)),
         ("float64", ctypes.c_int64),
+        ("kinds", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("kind", "shift", "grad_shift")),
     )
 
 
@@ -40,6 +42,15 @@ class _Network(ctypes.Structure):
         ("x", ctypes.c_void_p),
         ("layers", ctypes.c_int64),
         ("layer", ctypes.POINTER(Layer)),
+        ("float64", ctypes.c_int64),
+    )
+
+
+class _Rows(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("rows", "width")),
+        ("x", ctypes.c_void_p),
+        *((name, ctypes.c_double) for name in ("scale", "shift", "least")),
         ("float64", ctypes.c_int64),
     )
 
@@ -64,7 +75,7 @@ def _functions() -> Any:
     addresses = {
         "embedding_sum": 2, "embedding_slope": 3, "embedding_transposed_slope": 3, "embedding_gradients": 4,
         "network_value": 2, "network_slope": 3, "network_tangent": 4, "network_gradients": 6,
-        "table_sum": 1, "table_slope": 3,
+        "rows_value": 1, "rows_slope": 2, "rows_second": 4, "table_sum": 1, "table_slope": 3,
     }  # fmt: skip
     for name, count in addresses.items():
         function = getattr(loaded, f"dp_{name}")
@@ -94,13 +105,18 @@ class _Problem:
 
 
 class Embedding(_Problem):
-    """An embedding sum of R, (rows, slots, components): ``sum``, ``slope``, ``transposed_slope``, ``gradients``."""
+    """An embedding sum of R, (rows, slots, components): ``sum``, ``slope``, ``transposed_slope``, ``gradients``.
+
+    kinds: the number of kinds of slots, and addresses of the kinds, (rows, slots), of their shift of the first layer,
+    and for the gradient of it.
+    """
 
     kind = "embedding"
 
-    def __init__(self, shape: Sequence[int], r: int, layers: Sequence[Layer], *, float64: bool):
+    def __init__(self, shape: Sequence[int], r: int, layers: Sequence[Layer], *, float64: bool,
+                 kinds: Sequence[int] = (0, 0, 0, 0)):  # fmt: skip
         array = (Layer * len(layers))(*layers)
-        super().__init__(_Embedding(*shape, r, len(layers), array, int(float64)), array)
+        super().__init__(_Embedding(*shape, r, len(layers), array, int(float64), *kinds), array)
 
 
 class Network(_Problem):
@@ -111,6 +127,15 @@ class Network(_Problem):
     def __init__(self, rows: int, x: int, layers: Sequence[Layer], *, float64: bool):
         array = (Layer * len(layers))(*layers)
         super().__init__(_Network(rows, x, len(layers), array, int(float64)), array)
+
+
+class Rows(_Problem):
+    """Rows, (rows, width), over √max(scale |x|² + shift, least): ``value``, ``slope``, ``second``."""
+
+    kind = "rows"
+
+    def __init__(self, rows: int, width: int, x: int, numbers: Sequence[float], *, float64: bool):
+        super().__init__(_Rows(rows, width, x, *numbers, int(float64)), None)
 
 
 class Table(_Problem):

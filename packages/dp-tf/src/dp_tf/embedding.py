@@ -123,12 +123,12 @@ def _slope(r: Tensor, a: Tensor, g: Tensor, dg: Tensor) -> Any:
     return out, of_slope
 
 
-def embedding_sum(matrix: Tensor, net: Any) -> Tensor | None:
+def embedding_sum(matrix: Tensor, net: Any, shift: Any, kind: Any) -> Tensor | None:
     """``arrays.embedding_sum`` for networks that use tanh alone, where one gradient is taken; None otherwise.
 
     In training, rows with about as many neighbours go together, so that few slots are empty.
     """
-    if depth() != 1 or any(layer.activation_function.lower() != "tanh" for layer in net.layers):
+    if shift is not None or depth() != 1 or any(layer.activation_function.lower() != "tanh" for layer in net.layers):
         return None
     if kernels.available():
         from dp_ops import tensorflow as native

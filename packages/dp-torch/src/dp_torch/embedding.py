@@ -172,12 +172,17 @@ def _gradients_of_weights(work: Work, ga: Tensor | None) -> list[Tensor | None]:
     return grads
 
 
-def embedding_sum(matrix: Tensor, net: Any) -> Tensor | None:
-    """``arrays.embedding_sum`` for networks that use tanh alone; None for others, and for third derivatives."""
+def embedding_sum(matrix: Tensor, net: Any, shift: Tensor | None = None, kind: Tensor | None = None) -> Tensor | None:
+    """``arrays.embedding_sum`` for networks that use tanh alone; None for others, and for third derivatives.
+
+    Slots of several kinds are for the kernels of dp-ops alone.
+    """
     if depth() > 1 or any(layer.activation_function.lower() != "tanh" for layer in net.layers):
         return None
-    if kernels.available(matrix, net.layers):
-        return kernels.embedding_sum(matrix, net.layers)
+    if kernels.available(matrix, net.layers, shift):
+        return kernels.embedding_sum(matrix, net.layers, shift, kind)
+    if shift is not None:
+        return None
     layers = net.layers
     if is_last():  # no gradients of weights
         layers = tree_map(torch.Tensor.detach, layers)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from dp_core.kernels import kernel_library
-from dp_core.module import tree_map
 from dp_core.nn import Layer
 from dp_torch.autodiff import is_last, unknown
 from dp_torch.network import parameters
@@ -36,10 +35,10 @@ def usable(x: Tensor, weights: Sequence[Tensor]) -> bool:
     return all(w.dtype == x.dtype for w in weights) and kernel_library("dp_kernels") is not None
 
 
-def available(x: Tensor, layers: Sequence[Layer]) -> bool:
+def available(x: Tensor, layers: Sequence[Layer], shift: Tensor | None = None) -> bool:
     """Whether the kernels may compute a network of these layers for x."""
     known = all(_linear(layer) or layer.activation_function.lower() == "tanh" for layer in layers)
-    return known and usable(x, [layer.w for layer in layers])
+    return known and usable(x, [layer.w for layer in layers] + ([] if shift is None else [shift]))
 
 
 #: Memory of finished calls, of which fresh pages would take as long as the work in them.
@@ -60,7 +59,8 @@ class Work:
     """One call: the weights as they are, what was kept, and what was differentiated."""
 
     layers: Sequence[Layer]
-    params: list[Tensor | None]
+    params: list[Tensor | None]  # of every layer w, b and idt; then the shift, if there is one
+    kind: Tensor | None = None  # of slots
     kept: Tensor | None = None
     #: by context of a slope: what its derivative leaves for the gradients of the weights
     directions: dict[Any, tuple[Tensor, ...]] = field(default_factory=dict)
@@ -72,14 +72,17 @@ class Work:
     def problem(self, kind: str, x: Tensor, grads: Sequence[Tensor | None] | None = None) -> Any:
         """The problem of a kind, embedding or network, in C."""
         grads = grads or [None] * len(self.params)
+        end = 3 * len(self.layers)
         described = [
             _kernels().Layer(*layer.w.shape, layer.past, int(_linear(layer)), *map(_address, self.params[k : k + 3]),
                              *map(_address, grads[k : k + 3]))
-            for k, layer in zip(range(0, len(self.params), 3), self.layers, strict=True)
+            for k, layer in zip(range(0, end, 3), self.layers, strict=True)
         ]  # fmt: skip
         float64 = x.dtype == torch.float64
         if kind == "embedding":
-            return _kernels().Embedding(x.shape, _address(x), described, float64=float64)
+            shift = self.params[-1] if self.kind is not None else None
+            kinds = (0,) * 4 if shift is None else (len(shift), *map(_address, (self.kind, shift, grads[-1])))
+            return _kernels().Embedding(x.shape, _address(x), described, float64=float64, kinds=kinds)
         return _kernels().Network(x.shape[0], _address(x), described, float64=float64)
 
     def gradients(self, kind: str, x: Tensor, gu: Tensor | None, *others: Tensor) -> list[Tensor | None]:
@@ -101,10 +104,13 @@ def _address(x: Tensor | None) -> int:
     return 0 if x is None else x.data_ptr()
 
 
-def _work(layers: Sequence[Layer]) -> Work:
+def _work(layers: Sequence[Layer], shift: Tensor | None = None, kind: Tensor | None = None) -> tuple[Any, ...]:
+    """The call, and its weights as automatic differentiation knows them."""
+    params = [p for layer in layers for p in parameters(layer)] + ([] if shift is None else [shift])
     if is_last():  # no gradients of weights
-        layers = tree_map(torch.Tensor.detach, tuple(layers))
-    return Work(layers, [None if p is None else p.detach().contiguous() for layer in layers for p in parameters(layer)])
+        params = [None if p is None else p.detach() for p in params]
+    values = [None if p is None else p.detach().contiguous() for p in params]
+    return Work(layers, values, None if kind is None else kind.to(torch.int64).contiguous()), *params
 
 
 class EmbeddingSum(torch.autograd.Function):
@@ -206,20 +212,15 @@ class NetworkSlope(torch.autograd.Function):
         return None, of_gy, v.new_zeros(()), None
 
 
-def embedding_sum(matrix: Tensor, layers: Sequence[Layer]) -> Tensor:
-    """Σ_k R_k ⊗ G(R_k0): (n, K, d) -> (n, d, M)."""
-    work = _work(layers)
-    out: Tensor = EmbeddingSum.apply(matrix, work, *_trained(work))[0]
+def embedding_sum(
+    matrix: Tensor, layers: Sequence[Layer], shift: Tensor | None = None, kind: Tensor | None = None
+) -> Tensor:
+    """Σ_k R_k ⊗ G(R_k0): (n, K, d) -> (n, d, M). shift, kind: see ``arrays.embedding_sum``."""
+    out: Tensor = EmbeddingSum.apply(matrix, *_work(layers, shift, kind))[0]
     return out
 
 
 def network(x: Tensor, layers: Sequence[Layer]) -> Tensor:
     """The layers applied to rows: (n, n_in) -> (n, n_out)."""
-    work = _work(layers)
-    out: Tensor = NetworkValue.apply(x, work, *_trained(work))[0]
+    out: Tensor = NetworkValue.apply(x, *_work(layers))[0]
     return out
-
-
-def _trained(work: Work) -> list[Tensor | None]:
-    """The weights as automatic differentiation knows them."""
-    return [p for layer in work.layers for p in parameters(layer)]

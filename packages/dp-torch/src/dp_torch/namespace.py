@@ -15,6 +15,7 @@ from dp_torch.activation import silu
 from dp_torch.autodiff import depth
 from dp_torch.embedding import embedding_sum
 from dp_torch.linear import linear
+from dp_torch.rows import scaled_rows
 from dp_torch.table import table_sum
 
 
@@ -41,5 +42,6 @@ arrays.provide(
     detached=Tensor.detach,
     embedding_sum=embedding_sum,
     network=network,
+    scaled_rows=scaled_rows,
     table_sum=table_sum,
 )

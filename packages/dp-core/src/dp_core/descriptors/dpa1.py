@@ -104,7 +104,7 @@ class DPA1(Mixed):
     def tabulated(self, resolution: Resolution) -> Any:
         """The descriptor with tables in the place of its networks; with attention, which keeps the network of
         distances, of the types alone."""
-        if self.attention is not None and self.attention.layers:
+        if self._attends:
             return replace(self, type_table=self.type_rows(self.types()))
         return super().tabulated(resolution)
 
@@ -114,6 +114,10 @@ class DPA1(Mixed):
             return rows
         count = int(self.davg.shape[0]) + 1
         return np.ascontiguousarray(np.reshape(rows, (count, count, -1)).swapaxes(0, 1)).reshape(count * count, -1)
+
+    @property
+    def _attends(self) -> bool:
+        return self.attention is not None and bool(self.attention.layers)
 
     @property
     def lmax(self) -> int:
@@ -152,8 +156,14 @@ class DPA1(Mixed):
             switch = slots.switch if self.smooth else None
             pairs = self._row_of_types(slots.neighbor, center)
             return arrays.table_sum(basis, self.network, self.type_rows(types), pairs, switch)
+        if self.embeddings_strip is None and not self._attends:
+            found = self.network.of_number(*([types] if self.type_one_side else [types, types]))
+            if found is not None:
+                net, shift = found
+                return arrays.embedding_sum(basis, net, shift, self._row_of_types(slots.neighbor, center))
         g = self._embedded(slots.matrix[..., :1], slots.neighbor, center, slots.switch, types)
-        if self.attention is not None:
+        if self._attends:
+            assert self.attention is not None
             g = self.attention(g, slots.matrix[..., 1:], slots.switch, slots.valid)
         return namespace(basis, g).matrix_transpose(basis) @ g
 

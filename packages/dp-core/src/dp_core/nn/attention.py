@@ -44,9 +44,7 @@ class LayerNorm:
         """The layer applied to the last axis."""
         xp = namespace(x, self.w)
         centered = x - xp.mean(x, axis=-1, keepdims=True)
-        variance = xp.mean(centered * centered, axis=-1, keepdims=True)
-        # a product with few inverses has cheaper derivatives than a quotient, here and below
-        return centered * (1.0 / xp.sqrt(variance + self.eps)) * self.w + self.b
+        return arrays.scaled_rows(centered, 1.0 / arrays.shape(self.w)[0], self.eps) * self.w + self.b
 
     @classmethod
     def init(cls, width: int, *, eps: float, trainable: bool, precision: str) -> LayerNorm:
@@ -101,14 +99,14 @@ class GatedAttention:
         xp = namespace(g, self.in_proj.w)
         # one product for each: slices of the small weights have cheaper derivatives than those of what they give
         query, key, value = (self._projected(g, part) for part in range(3))
-        inverses = [_inverse_length(x) if self.normalize else 1.0 for x in (query, key, value)]
-        query = query * (inverses[0] * self.scale * weight if self.smooth else inverses[0] * self.scale)
+        if self.normalize:
+            query, key, value = (_unit(x, f) for x, f in ((query, self.scale), (key, 1.0), (value, 1.0)))
+        else:
+            query = query * self.scale
         if self.smooth:
-            query = xp.concat([query, RAISED * weight], axis=-1)
-            key = xp.concat([key * (inverses[1] * weight), weight], axis=-1)
-        elif self.normalize:
-            key = key * inverses[1]
-        value = value * (inverses[2] if gate is not None else inverses[2] * weight)
+            query = xp.concat([query * weight, RAISED * weight], axis=-1)
+            key = xp.concat([key * weight, weight], axis=-1)
+        value = value if gate is not None else value * weight
         logits = query @ xp.matrix_transpose(key)
         p, total = self._weights(logits, valid, spare)
         if gate is None:
@@ -163,11 +161,11 @@ def spare_slots(valid: Array, nnei: int, *, smooth: bool) -> Array:
     return nnei - present if smooth else xp.where(present > 0, 0.0 * present, 1.0 + present)
 
 
-def _inverse_length(x: Array) -> Array:
-    """1/|x|, or 1e12 where that is smaller: (…, d) -> (…, 1)."""
-    xp = namespace(x)
-    squares = xp.sum(x * x, axis=-1, keepdims=True)
-    return 1.0 / xp.sqrt(xp.maximum(squares, 1e-24 * xp.ones_like(squares)))
+def _unit(x: Array, length: float = 1.0) -> Array:
+    """x of the given length along its last axis, or 1e12 · length · x where that is shorter."""
+    if length <= 0.0:
+        return length * _unit(x)
+    return arrays.scaled_rows(x, length**-2, least=1e-24 * length**-2)
 
 
 @module
@@ -200,7 +198,7 @@ class NeighborAttention:
         spare = spare_slots(valid, self.nnei, smooth=self.smooth)
         gate = None
         if self.dotr:
-            direction = vectors * (_inverse_length(vectors) * weight)
+            direction = _unit(vectors) * weight
             gate = direction @ xp.matrix_transpose(direction)
         for layer in self.layers:
             g = layer(g, weight, valid, spare, gate)

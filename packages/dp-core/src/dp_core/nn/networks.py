@@ -158,11 +158,43 @@ class EmbeddingNet:
             y = arrays.linear(x, first.w[start:stop, :], first.b if stop == self.in_dim else None)
             terms.append(y if index is None else arrays.take(y, index))
             start = stop
-        y = activation(first.activation_function)(sum(terms[1:], terms[0]))
+        return self._onwards(sum(terms[1:], terms[0]))
+
+    def shifted(self, x: Array, shift: Array) -> Array:
+        """The network with ``shift``, (…, width of the first layer), before the activation of the first layer.
+
+        That layer must not add its input to its output.
+        """
+        return self._onwards(arrays.linear(x, self.layers[0].w, self.layers[0].b) + shift)
+
+    def _onwards(self, z: Array) -> Array:
+        """The network from what the first layer, which adds no input to it, activates."""
+        first, *others = self.layers
+        y = activation(first.activation_function)(z)
         y = y if first.idt is None else y * first.idt
-        for layer in self.layers[1:]:
+        for layer in others:
             y = layer(y)
         return y
+
+    def of_number(self, *tables: Array) -> tuple[EmbeddingNet, Array] | None:
+        """The network of the first of its inputs, and the shift that rows of tables make of the others.
+
+        tables: (m, width) each. The shift has a row for every choice of one row of each, those with the same row of
+        the first table together: (m₁·m₂·…, width of the first layer). None where the first layer adds its input to
+        its output.
+        """
+        first = self.layers[0]
+        if first.past:
+            return None
+        shift, start = None, 1
+        for rows in tables:
+            stop = start + arrays.shape(rows)[-1]
+            y = arrays.linear(rows, first.w[start:stop, :], None)
+            shift = y if shift is None else namespace(y).reshape(shift[:, None, :] + y, (-1, arrays.shape(y)[-1]))
+            start = stop
+        # the layer shall not take itself for one that adds its only input
+        alone = replace(first, w=first.w[:1, :], resnet=False)
+        return replace(self, layers=(alone, *self.layers[1:]), in_dim=1), shift
 
     @classmethod
     def init(
