@@ -54,10 +54,10 @@ def available(x: Array, axes: int, others: Sequence[Array]) -> bool:
     return same and x.dtype in (jnp.float32, jnp.float64) and kernel_library("dp_jax") is not None
 
 
-def embedding_sum(matrix: Array, net: Any) -> Array | None:
+def embedding_sum(matrix: Array, net: Any, shift: Array | None = None, kind: Array | None = None) -> Array | None:
     """``arrays.embedding_sum`` by the kernels for networks that use tanh alone; None otherwise."""
     tanh = all(layer.activation_function.lower() == "tanh" for layer in net.layers)
-    if not tanh or not available(matrix, 3, list(leaves(net).values())):
+    if shift is not None or not tanh or not available(matrix, 3, list(leaves(net).values())):
         return None
     from dp_ops import jax as native
 

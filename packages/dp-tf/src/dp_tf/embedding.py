@@ -123,7 +123,7 @@ def _slope(r: Tensor, a: Tensor, g: Tensor, dg: Tensor) -> Any:
     return out, of_slope
 
 
-def embedding_sum(matrix: Tensor, net: Any, shift: Any, kind: Any) -> Tensor | None:
+def embedding_sum(matrix: Tensor, net: Any, shift: Any = None, kind: Any = None) -> Tensor | None:
     """``arrays.embedding_sum`` for networks that use tanh alone, where one gradient is taken; None otherwise.
 
     In training, rows with about as many neighbours go together, so that few slots are empty.
