@@ -118,7 +118,7 @@ class DP(Calculator):
         box = _cell(self.atoms)
         parameters = {key: self.atoms.info.get(key) for key in _INFO}
         alone = len(self._parts) == 1
-        self.results = {}
+        self.results: dict[str, Any] = {}
         for part in self._parts:
             # of several models, each takes what it knows; one alone refuses what it does not
             own = {k: v for k, v in parameters.items() if alone or k in part.parameters}

@@ -58,8 +58,9 @@ class ModelSettings(Section):
     modifier: ModifierSettings | None = option(
         None, "what is added to the energy of the model and taken off the labels that it learns; not inside linear_ener"
     )
-    hessian_mode: bool = option(
-        False,
+    # None where nobody asks for it: DeePMD-kit's TensorFlow refuses models whose script has this key
+    hessian_mode: bool | None = option(
+        None,
         "DeepPot.eval gives second derivatives too; set by itself where the loss has a weight for them; not inside "
         "linear_ener",
     )
