@@ -109,10 +109,9 @@ class Layer:
     def deserialize(cls, data: dict[str, Any]) -> Layer:
         """The layer of a document."""
         data = check_version(data, "Layer", (1, 2))
-        precision = canonical(data.get("precision", "default"))
-        # a file may hold numbers of another precision than it names
-        v: dict[str, Any] = {k: None if x is None else np.asarray(x, precision) for k, x in data["@variables"].items()}
+        v = data["@variables"]
         b, idt = (None if v[k] is None else np.reshape(v[k], (-1,)) for k in ("b", "idt"))
+        precision = canonical(data.get("precision", "default"))
         return cls(
             v["w"], b, idt, data.get("activation_function") or "none", data["resnet"], precision, data["trainable"]
         )
