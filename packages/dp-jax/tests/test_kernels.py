@@ -11,6 +11,7 @@ import pytest
 from dp_core import frozen
 from dp_core.arrays import embedding_sum, network, table_sum
 from dp_core.compression import compress
+from dp_core.kernels import one_more_gradient
 from dp_core.module import leaves, tree_map, with_leaves
 from dp_core.nn import EmbeddingNet, FittingNet
 from dp_core.nn.table import Grid, Table
@@ -120,7 +121,7 @@ def test_slopes_of_one_value(networks, matrix):
     x = matrix.reshape(7, -1)[:, :40]
 
     def loss(params, count):
-        with kernels.in_use(trains=True), kernels.one_more_gradient():
+        with kernels.in_use(trains=True), one_more_gradient():
             y, pull = jax.vjp(lambda x: network(x, with_leaves(layers, params)), x)
         return sum(jnp.sum(pull(y * (k + 1))[0] ** 2) for k in range(count))
 

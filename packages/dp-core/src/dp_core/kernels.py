@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +15,23 @@ log = logging.getLogger(__name__)
 
 #: The variable that switches kernels off.
 SWITCH = "DP_OPS"
+
+_DEPTH: ContextVar[int] = ContextVar("depth", default=0)
+
+
+def depth() -> int:
+    """How many gradients are being taken, one inside the other; kernels know the first few derivatives only."""
+    return _DEPTH.get()
+
+
+@contextmanager
+def one_more_gradient() -> Iterator[None]:
+    """Inside, one more gradient is being taken."""
+    token = _DEPTH.set(depth() + 1)
+    try:
+        yield
+    finally:
+        _DEPTH.reset(token)
 
 
 def kernel_library(name: str) -> Path | None:

@@ -6,33 +6,19 @@ where weights are trained, the array code does the work.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from autograd.extend import defvjp_argnums, primitive
 from autograd.tracer import isbox
 
-from dp_core.kernels import kernel_library
+from dp_core.kernels import depth, kernel_library
 from dp_core.module import Array, leaves
-
-_DEPTH: ContextVar[int] = ContextVar("depth", default=0)
-
-
-@contextmanager
-def one_more_gradient() -> Iterator[None]:
-    """Inside, one more gradient is being taken."""
-    token = _DEPTH.set(_DEPTH.get() + 1)
-    try:
-        yield
-    finally:
-        _DEPTH.reset(token)
 
 
 def _usable(matrix: Array, constants: Sequence[Any], floats: Sequence[Any]) -> bool:
-    if _DEPTH.get() > 1 or any(isbox(x) for x in constants) or matrix.ndim != 3:
+    if depth() > 1 or any(isbox(x) for x in constants) or matrix.ndim != 3:
         return False
     same = all(x.dtype == matrix.dtype for x in floats)
     return same and matrix.dtype in (np.float32, np.float64) and kernel_library("dp_kernels") is not None

@@ -13,13 +13,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dp_core.kernels import kernel_library
+from dp_core.kernels import depth, kernel_library
 from dp_core.module import leaves
 
 Array = jax.Array
 
 _USED: ContextVar[str | None] = ContextVar("used", default=None)
-_DEPTH: ContextVar[int] = ContextVar("depth", default=0)
 
 
 @contextmanager
@@ -32,23 +31,13 @@ def in_use(*, trains: bool) -> Iterator[None]:
         _USED.reset(token)
 
 
-@contextmanager
-def one_more_gradient() -> Iterator[None]:
-    """Inside, one more gradient is being taken."""
-    token = _DEPTH.set(_DEPTH.get() + 1)
-    try:
-        yield
-    finally:
-        _DEPTH.reset(token)
-
-
 def _trains() -> bool:
     return _USED.get() == "training"
 
 
 def available(x: Array, axes: int, others: Sequence[Array]) -> bool:
     """Whether the kernels may be used for x of so many axes, and other numbers; not for second derivatives by x."""
-    if _USED.get() is None or _DEPTH.get() > 1 or x.ndim != axes or x.size == 0 or jax.default_backend() != "cpu":
+    if _USED.get() is None or depth() > 1 or x.ndim != axes or x.size == 0 or jax.default_backend() != "cpu":
         return False
     same = all(other.dtype == x.dtype for other in others)
     return same and x.dtype in (jnp.float32, jnp.float64) and kernel_library("dp_jax") is not None
@@ -61,7 +50,7 @@ def embedding_sum(matrix: Array, net: Any, shift: Array | None = None, kind: Arr
         return None
     from dp_ops import jax as native
 
-    return native.embedding_sum(net.layers, matrix, keep=_trains(), forces=_DEPTH.get() == 1)
+    return native.embedding_sum(net.layers, matrix, keep=_trains(), forces=depth() == 1)
 
 
 def network(x: Array, layers: Sequence[Any]) -> Array | None:
@@ -70,7 +59,7 @@ def network(x: Array, layers: Sequence[Any]) -> Array | None:
         return None
     from dp_ops import jax as native
 
-    return native.network(layers, x, forces=_DEPTH.get() == 1) if native.serves(layers) else None
+    return native.network(layers, x, forces=depth() == 1) if native.serves(layers) else None
 
 
 def table_sum(

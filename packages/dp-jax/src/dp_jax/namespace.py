@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dp_core import arrays
+from dp_core.kernels import one_more_gradient
 from dp_jax import kernels
 
 Array = jax.Array
@@ -31,7 +32,7 @@ def split(x: Array, counts: Sequence[Any], axis: int) -> list[Array]:
 
 def gradient(function: Callable[[Array], tuple[Array, Any]], x: Array) -> tuple[Any, Array]:
     """``(extra, d scalar / d x)`` of ``x -> (scalar, extra)``; nests, so that a loss may contain forces."""
-    with kernels.one_more_gradient():
+    with one_more_gradient():
         slope, extra = jax.grad(function, has_aux=True)(x)
     return extra, slope
 

@@ -9,16 +9,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from dp_core.kernels import one_more_gradient
+
 Tensor = Any
 
-_DEPTH: ContextVar[int] = ContextVar("depth", default=0)
 _PULLS: ContextVar[bool] = ContextVar("pulls", default=False)
 _TRAINS: ContextVar[bool] = ContextVar("trains", default=False)
-
-
-def depth() -> int:
-    """How many gradients are being taken, one inside the other."""
-    return _DEPTH.get()
 
 
 def pulls() -> bool:
@@ -43,13 +39,9 @@ def of_weights() -> Iterator[None]:
 
 def gradient(function: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> tuple[Any, Tensor]:
     """``(extra, d scalar / d x)`` of ``x -> (scalar, extra)``; it can be differentiated again."""
-    token = _DEPTH.set(depth() + 1)
-    try:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(x)
-            value, extra = function(x)
-    finally:
-        _DEPTH.reset(token)
+    with one_more_gradient(), tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        value, extra = function(x)
     token = _PULLS.set(True)
     try:
         return extra, tape.gradient(value, x, unconnected_gradients="zero")

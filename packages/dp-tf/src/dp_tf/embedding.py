@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from dp_core.kernels import depth
 from dp_core.module import leaves, with_leaves
 from dp_core.nn import Layer
 from dp_tf import kernels, namespace
-from dp_tf.autodiff import depth, trains
+from dp_tf.autodiff import trains
 
 Tensor = Any
 

@@ -8,9 +8,10 @@ from typing import Any
 import tensorflow as tf
 
 from dp_core import arrays
+from dp_core.kernels import depth
 from dp_core.nn import Layer
 from dp_tf import kernels, namespace
-from dp_tf.autodiff import depth, pulls, trains
+from dp_tf.autodiff import pulls, trains
 from dp_tf.embedding import embedding_sum
 
 Tensor = Any
