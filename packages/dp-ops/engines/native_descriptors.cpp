@@ -66,8 +66,9 @@ int64_t axis_of(const Json& d, int64_t width) {
 /// Whether the numbers of a table tell a row of it for every distance.
 bool fits(const dp_function& f) {
   const bool finite = std::isfinite(f.lower) && std::isfinite(f.upper) && std::isfinite(f.most);
-  if (!finite || !(f.lower < f.upper) || !(f.upper <= f.most) || !(f.fine > 0) || !(f.coarse > 0)) return false;
-  const double rows = (f.upper - f.lower) / f.fine + (f.most - f.upper) / f.coarse;
+  if (!finite || !(f.least <= f.lower) || !(f.lower < f.upper) || !(f.upper <= f.most)) return false;
+  if (!(f.fine > 0) || !(f.coarse > 0)) return false;
+  const double rows = (f.upper - f.lower) / f.fine + (f.most - f.upper + f.lower - f.least) / f.coarse;
   return f.rows > 0 && std::abs(rows - static_cast<double>(f.rows)) < 2.0;
 }
 
@@ -83,8 +84,9 @@ dp_function function_of(const std::vector<dp_layer>& layers, Storage& storage) {
   return f;
 }
 
-/// The tables of a compressed descriptor in the place of its networks.
-void add_tables(const Document& document, const Json& d, std::vector<dp_function>& functions, int64_t width) {
+/// The tables of a compressed descriptor in the place of its networks. both_ways: they go down as far as up.
+void add_tables(const Document& document, const Json& d, std::vector<dp_function>& functions, int64_t width,
+                bool both_ways = false) {
   const auto compress = d.find("compress");
   if (compress == d.end() || compress->is_null()) return;
   if (!compress->value("geo_compress", true)) return;
@@ -98,6 +100,7 @@ void add_tables(const Document& document, const Json& d, std::vector<dp_function
     f.table = table.values.data(), f.rows = table.shape[0];
     f.lower = numbers.values[0], f.upper = numbers.values[1], f.most = numbers.values[2];
     f.fine = numbers.values[3], f.coarse = numbers.values[4];
+    f.least = both_ways ? -f.most : f.lower;
     if (!fits(f)) throw Error("the steps of a table of the compressed model do not fit its rows");
   }
 }
@@ -124,7 +127,7 @@ Described by_type(const Document& document, const Json& d, int64_t ntypes, Stora
   const bool one_side = !pairs && d.value("type_one_side", true);
   if (static_cast<int64_t>(functions.size()) != (one_side ? ntypes : ntypes * ntypes))
     throw Error("networks are missing");
-  if (!pairs) add_tables(document, d, functions, s.width);
+  add_tables(document, d, functions, s.width, pairs);
   auto& which = storage.indices.emplace_back();
   for (int64_t i = 0; i < ntypes; ++i)
     for (int64_t j = 0; j <= ntypes; ++j) {

@@ -60,7 +60,8 @@ typedef struct {
   const double* first_offset;
   const double* table; /* (rows, width, 6) */
   int64_t rows;
-  double lower, upper, most, fine, coarse; /* steps of `fine` from lower to upper, then `coarse` to most */
+  double least, lower, upper, most; /* steps of `fine` from lower to upper, of `coarse` from least to lower and to most */
+  double fine, coarse;
 } dp_function;
 
 enum { DP_ANGULAR = 0, DP_RADIAL = 1, DP_PAIRS = 2 };

@@ -45,7 +45,8 @@ class Exact {
     if (from.table) {
       table_.assign(from.table, from.table + from.rows * width * 6);
       rows_ = from.rows;
-      lower_ = from.lower, upper_ = from.upper, most_ = from.most, fine_ = from.fine, coarse_ = from.coarse;
+      least_ = from.least, lower_ = from.lower, upper_ = from.upper, most_ = from.most;
+      fine_ = from.fine, coarse_ = from.coarse;
       return;
     }
     first_ = Layer<double>(from.first, {});
@@ -121,21 +122,21 @@ class Exact {
 
   /// Linear beyond the ends, as the format says.
   void look_up(double x, double* value, double* slope) const {
-    const int64_t fine_rows = static_cast<int64_t>((upper_ - lower_) / fine_ + 1e-9);
-    int64_t row;
-    double start, beyond = 0.0, at = x;
-    if (!(x >= lower_)) {
-      row = 0, start = lower_, at = lower_, beyond = x - lower_;
-    } else if (x < upper_) {
-      row = static_cast<int64_t>((x - lower_) / fine_);
-      row = std::min(row, rows_ - 1);
-      start = lower_ + static_cast<double>(row) * fine_;
-    } else {
+    const auto steps = [](double length, double step) { return static_cast<int64_t>(length / step + 1e-9); };
+    const int64_t before = steps(lower_ - least_, coarse_), until = before + steps(upper_ - lower_, fine_);
+    int64_t first = 0;  // row of the part of the table that x is in
+    double start = least_, step = coarse_, at = x, beyond = 0.0;
+    if (!(x >= least_)) {
+      at = least_, beyond = x - least_;
+      if (before == 0) step = fine_;
+    } else if (x >= upper_) {
+      first = until, start = upper_;
       if (x >= most_) at = most_, beyond = x - most_;
-      row = x < most_ ? fine_rows + static_cast<int64_t>((x - upper_) / coarse_) : rows_ - 1;
-      row = std::min(row, rows_ - 1);
-      start = upper_ + static_cast<double>(row - fine_rows) * coarse_;
+    } else if (x >= lower_) {
+      first = before, start = lower_, step = fine_;
     }
+    const int64_t row = x < most_ ? std::min(first + static_cast<int64_t>((at - start) / step), rows_ - 1) : rows_ - 1;
+    start += static_cast<double>(row - first) * step;
     const double d = at - start;
     const double* a = table_.data() + row * width * 6;
     for (int64_t m = 0; m < width; ++m, a += 6) {
@@ -151,7 +152,7 @@ class Exact {
   std::shared_ptr<const std::vector<Layer<double>>> layers_;
   std::vector<double> table_;
   int64_t rows_ = 0;
-  double lower_ = 0, upper_ = 0, most_ = 0, fine_ = 1, coarse_ = 1;
+  double least_ = 0, lower_ = 0, upper_ = 0, most_ = 0, fine_ = 1, coarse_ = 1;
 };
 
 /// A polynomial of some terms in t, by which several numbers are evaluated: coefficients packed as the right factor of a

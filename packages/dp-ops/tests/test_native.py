@@ -18,8 +18,10 @@ import pytest
 
 import dp_ops
 from dp_core.backend import get_backend
+from dp_core.compression import compress
 from dp_core.frozen import capabilities, graph_inputs
-from dp_core.model_file import load_model
+from dp_core.inference import DeepPot
+from dp_core.model_file import load_model, save_model
 from dp_core.neighbors import Batch, build_batch, frame_neighbors
 from dp_core.outputs import forces
 
@@ -139,6 +141,17 @@ def test_stored_numbers(calls: ctypes.CDLL, name: str, suffix: str) -> None:
 def test_compressed(calls: ctypes.CDLL, name: str, suffix: str) -> None:
     native = Native(calls, GOLDEN / f"{name}.dp")
     check(native, load_model(GOLDEN / f"{name}_twin.dp"), np.load(GOLDEN / f"{name}{suffix}.npz"), 1e-9)
+
+
+@pytest.mark.parametrize("shortest", [0.9, 1.4, 2.5])
+def test_compressed_pairs(calls: ctypes.CDLL, shortest: float, tmp_path: Path) -> None:
+    """Products of directions in the fine and the coarse parts of tables on both sides of 0, and beyond their ends."""
+    case = np.load(GOLDEN / "se_e3.nopbc.npz")
+    model = compress(load_model(GOLDEN / "se_e3.dp"), min_nbor_dist=shortest, extrapolate=2.0)
+    save_model(model, tmp_path / "small.dp")
+    found = DeepPot(model, "numpy").eval(case["coord"][:1], None, np.ravel(case["atype"]), atomic=True)
+    expected = dict(zip(("energy", "force", "virial", "atom_energy"), found, strict=False))
+    check(Native(calls, tmp_path / "small.dp"), model, dict(case) | expected, 1e-9)
 
 
 @pytest.mark.parametrize("isa", ["v2", "v3", "v4"])
