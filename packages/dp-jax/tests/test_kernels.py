@@ -50,12 +50,20 @@ def agree(found, expected, rtol):
         np.testing.assert_allclose(a, b, rtol=0, atol=rtol * max(1.0, np.abs(b).max(initial=0)))
 
 
-@pytest.fixture(params=["float64", "float32"])
+#: The kinds of the slots of ``matrix``, where these have kinds.
+KINDS = np.random.default_rng(5).integers(0, 3, (7, 11))
+
+
+@pytest.fixture(params=["float64", "float32", "float64 kinds", "float32 kinds"])
 def networks(request):
-    """An embedding and a fitting network."""
-    fitting = FittingNet.init(40, 2, [5, 5, 10], precision=request.param, seed=2, trainable=[True] * 4)
-    embedding = EmbeddingNet.init(1, [5, 10, 20], precision=request.param, seed=1)
-    return tree_map(jnp.asarray, {"embedding": embedding, "fitting": fitting})
+    """An embedding and a fitting network; with kinds, the first takes a row for each of three kinds too."""
+    precision, *kinds = request.param.split()
+    fitting = FittingNet.init(40, 2, [5, 5, 10], precision=precision, seed=2, trainable=[True] * 4)
+    embedding = EmbeddingNet.init(4 if kinds else 1, [5, 10, 20], precision=precision, seed=1)
+    made = {"embedding": embedding, "fitting": fitting}
+    if kinds:
+        made["kinds"] = np.random.default_rng(6).normal(size=(3, 3)).astype(precision)
+    return tree_map(jnp.asarray, made)
 
 
 @pytest.fixture
@@ -68,7 +76,11 @@ def matrix(networks):
 
 
 def energies(networks, x):
-    found = embedding_sum(1.1 * x, networks["embedding"])
+    net, given = networks["embedding"], ()
+    if "kinds" in networks:
+        net, shift = net.of_number(networks["kinds"])
+        given = shift, jnp.asarray(KINDS)
+    found = embedding_sum(1.1 * x, net, *given)
     rows = jnp.matrix_transpose(found)[:, :, :2].reshape(len(x), -1)
     return network(jnp.sin(rows), networks["fitting"].layers)
 

@@ -36,16 +36,17 @@ std::vector<dp_train_layer> layers_of(const Call& call, int next) {
   return layers;
 }
 
-/// Gradients of the weights as outputs from number `next` on.
-void add_gradients(Call& call, std::vector<dp_train_layer>& layers, int next) {
+/// Gradients of the weights as outputs from number `next` on; the number of the output after them.
+int add_gradients(Call& call, std::vector<dp_train_layer>& layers, int next) {
   for (dp_train_layer& layer : layers) {
     layer.grad_w = call.output(next++, {layer.n_in, layer.n_out});
     if (layer.b) layer.grad_b = call.output(next++, {layer.n_out});
     if (layer.idt) layer.grad_idt = call.output(next++, {layer.n_out});
   }
+  return next;
 }
 
-/// The embedding sum of a call whose first input is r.
+/// The embedding sum of a call whose first inputs are r and kind; with kinds, shift comes after the weights.
 struct Embedding {
   std::vector<dp_train_layer> layers;
   Shape r, sum;
@@ -58,6 +59,11 @@ struct Embedding {
     value.r = call.numbers(0);
     value.layers = int64_t(layers.size()), value.layer = layers.data();
     value.float64 = call.float64();
+    if (!call.elements(1)) return;
+    call.expect(1, r[0] * r[1], "kind", false);
+    const Shape shift = call.shape(call.inputs() - 1);
+    if (shift.size() != 2 || shift[1] != layers[0].n_out) throw Refused("shift does not fit the first layer");
+    value.kinds = shift[0], value.kind = call.integers(1), value.shift = call.numbers(call.inputs() - 1);
   }
   /// The numbers that were kept, if there are any.
   const void* kept(const Call& call, int k) const {
@@ -106,33 +112,34 @@ void Call::expect(int k, int64_t count, const char* what, bool may_miss) const {
 }
 
 void embedding_sum(Call& call) {
-  const Embedding e(call, 1);
+  const Embedding e(call, 2);
   void* a = call.output(0, e.sum);
   void* kept = call.output(1, {call.keeps() ? dp_embedding_kept(&e.value) : 0});
   dp_embedding_sum(&e.value, a, call.keeps() ? kept : nullptr);
 }
 
 void embedding_slope(Call& call) {
-  const Embedding e(call, 3);
-  call.expect(1, product(e.sum), "ga", false);
-  dp_embedding_slope(&e.value, call.numbers(1), e.kept(call, 2), call.output(0, e.r));
+  const Embedding e(call, 4);
+  call.expect(2, product(e.sum), "ga", false);
+  dp_embedding_slope(&e.value, call.numbers(2), e.kept(call, 3), call.output(0, e.r));
 }
 
 void embedding_transposed_slope(Call& call) {
-  const Embedding e(call, 3);
-  call.expect(1, product(e.r), "v", false);
-  dp_embedding_transposed_slope(&e.value, call.numbers(1), e.kept(call, 2), call.output(0, e.sum));
+  const Embedding e(call, 4);
+  call.expect(2, product(e.r), "v", false);
+  dp_embedding_transposed_slope(&e.value, call.numbers(2), e.kept(call, 3), call.output(0, e.sum));
 }
 
 void embedding_gradients(Call& call) {
-  Embedding e(call, 5);
-  call.expect(1, product(e.sum), "gu");
-  call.expect(2, product(e.sum), "ga");
-  call.expect(3, product(e.r), "v");
-  const bool second = call.elements(2) && call.elements(3);
+  Embedding e(call, 6);
+  call.expect(2, product(e.sum), "gu");
+  call.expect(3, product(e.sum), "ga");
+  call.expect(4, product(e.r), "v");
+  const bool second = call.elements(3) && call.elements(4);
   const auto of_second = [&](int k) { return second ? call.numbers(k) : nullptr; };
-  add_gradients(call, e.layers, 0);
-  dp_embedding_gradients(&e.value, call.numbers(1), of_second(2), of_second(3), e.kept(call, 4));
+  const int next = add_gradients(call, e.layers, 0);
+  if (e.value.kinds) e.value.grad_shift = call.output(next, call.shape(call.inputs() - 1));
+  dp_embedding_gradients(&e.value, call.numbers(2), of_second(3), of_second(4), e.kept(call, 5));
 }
 
 void network_value(Call& call) {

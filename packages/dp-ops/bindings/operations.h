@@ -1,7 +1,8 @@
 // What the operators of all frameworks compute: kernels of training and of tables, on the inputs and outputs of a call.
 //
 // An input without numbers stands for one that is not there. Operations on networks have their weights as the last
-// inputs: w, b and idt of each layer in turn, those that there are. Calls that do not fit together are refused.
+// inputs: w, b and idt of each layer in turn, those that there are; shift is one of them if there is kind. Calls that do
+// not fit together are refused.
 #pragma once
 
 #include <cstdint>
@@ -41,10 +42,10 @@ class Call {
 
 using Operation = void (*)(Call&);
 
-void embedding_sum(Call&);               // r -> a, kept
-void embedding_slope(Call&);             // r, ga, kept -> gr
-void embedding_transposed_slope(Call&);  // r, v, kept -> of_ga
-void embedding_gradients(Call&);         // r, gu, ga, v, kept -> gradients of the weights
+void embedding_sum(Call&);               // r, kind -> a, kept
+void embedding_slope(Call&);             // r, kind, ga, kept -> gr
+void embedding_transposed_slope(Call&);  // r, kind, v, kept -> of_ga
+void embedding_gradients(Call&);         // r, kind, gu, ga, v, kept -> gradients of the weights
 void network_value(Call&);               // x -> y, kept
 void network_slope(Call&);               // x, gy, kept -> gx
 void network_tangent(Call&);             // x, v, kept -> of_gy, tangents

@@ -139,11 +139,11 @@ void add_table(const char* name, const std::vector<const char*>& more, const std
 
 struct Registration {
   Registration() {
-    add("DpEmbeddingSum", {"r: T"}, {"a: T", "kept: T"}, &compute<&dp::embedding_sum>);
-    add("DpEmbeddingSlope", {"r: T", "ga: T", "kept: T"}, {"gr: T"}, &compute<&dp::embedding_slope>);
-    add("DpEmbeddingTransposedSlope", {"r: T", "v: T", "kept: T"}, {"of_ga: T"},
+    add("DpEmbeddingSum", {"r: T", "kind: int64"}, {"a: T", "kept: T"}, &compute<&dp::embedding_sum>);
+    add("DpEmbeddingSlope", {"r: T", "kind: int64", "ga: T", "kept: T"}, {"gr: T"}, &compute<&dp::embedding_slope>);
+    add("DpEmbeddingTransposedSlope", {"r: T", "kind: int64", "v: T", "kept: T"}, {"of_ga: T"},
         &compute<&dp::embedding_transposed_slope>);
-    add("DpEmbeddingGradients", {"r: T", "gu: T", "ga: T", "v: T", "kept: T"}, {"grads: N * T"},
+    add("DpEmbeddingGradients", {"r: T", "kind: int64", "gu: T", "ga: T", "v: T", "kept: T"}, {"grads: N * T"},
         &compute<&dp::embedding_gradients>);
     add("DpNetworkValue", {"x: T"}, {"y: T", "kept: T"}, &compute<&dp::network_value>);
     add("DpNetworkSlope", {"x: T", "gy: T", "kept: T"}, {"gx: T"}, &compute<&dp::network_slope>);

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import dp_tf.primitives  # noqa: F401
 from dp_core import frozen
-from dp_core.arrays import network, table_sum
+from dp_core.arrays import embedding_sum, network, table_sum
 from dp_core.compression import compress
 from dp_core.module import leaves, tree_map
 from dp_core.nn import EmbeddingNet, FittingNet
@@ -59,6 +59,39 @@ def test_network(net, forces, eager, monkeypatch):
     assert not kernels.available()
     rtol = 1e-11 if x.dtype == tf.float64 else 1e-4
     for a, b in zip(found, run(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=rtol * max(1.0, np.abs(b).max()))
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("eager", [True, False])
+def test_slots_of_several_kinds(eager, precision, monkeypatch):
+    random = np.random.default_rng(3)
+    net = tree_map(tf.constant, EmbeddingNet.init(4, [5, 10, 20], resnet_dt=True, precision=precision, seed=1))
+    matrix = random.normal(size=(7, 11, 4)).astype(precision)
+    matrix[random.random((7, 11)) < 0.3] = 0
+    types, kind = tf.constant(random.normal(size=(3, 3)), precision), tf.constant(random.integers(0, 3, (7, 11)))
+    params = [types, *leaves(net).values()]
+
+    def run(x):
+        with of_weights(), tf.GradientTape() as tape:
+            tape.watch(params)
+            alone, shift = net.of_number(types)
+
+            def energy(r):
+                a = embedding_sum(r, alone, shift, kind)
+                return tf.reduce_sum(tf.sin(0.01 * a @ tf.linalg.matrix_transpose(a))), a
+
+            a, slope = gradient(energy, x)
+            slope = tf.where(x == 0, tf.zeros_like(x), slope)  # that of empty slots is not used
+            loss = tf.reduce_sum(tf.cos(a)) + tf.reduce_sum(slope**2)
+        return a, slope, *tape.gradient(loss, params)
+
+    function = run if eager else tf.function(run, autograph=False)
+    found = function(tf.constant(matrix))
+    monkeypatch.setenv("DP_OPS", "0")
+    function = run if eager else tf.function(run, autograph=False)
+    rtol = 1e-11 if precision == "float64" else 1e-4
+    for a, b in zip(found, function(tf.constant(matrix)), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=rtol * max(1.0, np.abs(b).max()))
 
 

@@ -46,11 +46,12 @@ def available(x: Array, axes: int, others: Sequence[Array]) -> bool:
 def embedding_sum(matrix: Array, net: Any, shift: Array | None = None, kind: Array | None = None) -> Array | None:
     """``arrays.embedding_sum`` by the kernels for networks that use tanh alone; None otherwise."""
     tanh = all(layer.activation_function.lower() == "tanh" for layer in net.layers)
-    if shift is not None or not tanh or not available(matrix, 3, list(leaves(net).values())):
+    numbers = [*leaves(net).values(), *([] if shift is None else [shift])]
+    if not tanh or not available(matrix, 3, numbers):
         return None
     from dp_ops import jax as native
 
-    return native.embedding_sum(net.layers, matrix, keep=_trains(), forces=depth() == 1)
+    return native.embedding_sum(net.layers, matrix, shift, kind, keep=_trains(), forces=depth() == 1)
 
 
 def network(x: Array, layers: Sequence[Any]) -> Array | None:

@@ -77,8 +77,10 @@ def _weights(layers: Sequence[Any]) -> list[Array]:
     return [x for layer in layers for x in (layer.w, layer.b, layer.idt) if x is not None]
 
 
-def embedding_sum(layers: Sequence[Any], matrix: Array, *, keep: bool, forces: bool) -> Array:
-    """Σ_k R_k ⊗ G(R_k0), (n, K, d) -> (n, d, M).
+def embedding_sum(
+    layers: Sequence[Any], matrix: Array, shift: Array | None, kind: Array | None, *, keep: bool, forces: bool
+) -> Array:
+    """Σ_k R_k ⊗ G(R_k0), (n, K, d) -> (n, d, M). shift: its row kind_k, (n, K), joins the b of the first layer.
 
     keep: what the network leaves for its derivatives is kept rather than computed again.
     forces: it is differentiated once by R, and then once by the weights; else once by either.
@@ -86,21 +88,24 @@ def embedding_sum(layers: Sequence[Any], matrix: Array, *, keep: bool, forces: b
     shape = (matrix.shape[0], matrix.shape[2], layers[-1].w.shape[1])
     kernels = _Kernels("embedding", layers, matrix.shape, matrix.dtype)
 
+    kinds = jnp.zeros((0,), jnp.int64) if kind is None else kind.astype(jnp.int64)
+
     def value(r: Array, params: list[Array]) -> list[Array]:
-        return kernels("sum", [shape, (kernels.kept if keep else 0,)], r, *params)
+        return kernels("sum", [shape, (kernels.kept if keep else 0,)], r, kinds, *params)
 
     def slope(r: Array, ga: Array, kept: Array, params: list[Array]) -> Array:
-        return kernels("slope", [r.shape], r, ga, kept, *params)[0]
+        return kernels("slope", [r.shape], r, kinds, ga, kept, *params)[0]
 
     def along(r: Array, v: Array, kept: Array, params: list[Array]) -> list[Array]:
-        return kernels("transposed_slope", [shape], r, v, kept, *params)
+        return kernels("transposed_slope", [shape], r, kinds, v, kept, *params)
 
     def gradients(r: Array, gu: Array, kept: Array, direction: list[Array], params: list[Array]) -> tuple[Any, Any]:
-        grads = kernels("gradients", [p.shape for p in params], r, gu, *direction, kept, *params)
+        grads = kernels("gradients", [p.shape for p in params], r, kinds, gu, *direction, kept, *params)
         return unknown(r) if forces else slope(r, gu, kept, params), grads
 
     functions = _Functions(value, slope, along, gradients, [shape, matrix.shape])
-    return _differentiable(functions, matrix, _weights(layers), forces=forces)
+    weights = _weights(layers) + ([] if shift is None else [shift])
+    return _differentiable(functions, matrix, weights, forces=forces)
 
 
 def network(layers: Sequence[Any], given: Array, *, forces: bool) -> Array:

@@ -49,14 +49,19 @@ def _linear(layer: Any) -> bool:
     return layer.activation_function.lower() in ("none", "linear")
 
 
-def embedding_sum(layers: Sequence[Any], matrix: Tensor, *, keep: bool) -> Tensor:
+def embedding_sum(
+    layers: Sequence[Any], matrix: Tensor, shift: Tensor | None, kind: Tensor | None, *, keep: bool
+) -> Tensor:
     """Σ_k R_k ⊗ G(R_k0), (n, K, d) -> (n, d, M): differentiable once by R, and then once by the weights.
 
+    shift: its row kind_k, (n, K), joins the b of the first layer.
     keep: what the network leaves for its derivatives is kept rather than computed again.
     """
     operators, shape = _operators(), (None, matrix.shape[2], layers[-1].w.shape[1])
     weights = [x for layer in layers for x in (layer.w, layer.b, layer.idt) if x is not None]
-    described = {"layers": [n for layer in layers for n in _numbers(layer)]}
+    weights += [] if shift is None else [shift]
+    kinds = tf.zeros((0,), tf.int64) if kind is None else tf.cast(kind, tf.int64)
+    described = {"kind": kinds, "layers": [n for layer in layers for n in _numbers(layer)]}
     directions: list[tuple[Tensor, Tensor]] = []  # of each slope that was differentiated: gradients of sum and slope
     nothing = tf.zeros((0,), matrix.dtype)
 

@@ -129,12 +129,14 @@ def embedding_sum(matrix: Tensor, net: Any, shift: Any = None, kind: Any = None)
 
     In training, rows with about as many neighbours go together, so that few slots are empty.
     """
-    if shift is not None or depth() != 1 or any(layer.activation_function.lower() != "tanh" for layer in net.layers):
+    if depth() != 1 or any(layer.activation_function.lower() != "tanh" for layer in net.layers):
         return None
     if kernels.available():
         from dp_ops import tensorflow as native
 
-        return native.embedding_sum(net.layers, matrix, keep=trains())
+        return native.embedding_sum(net.layers, matrix, shift, kind, keep=trains())
+    if shift is not None:
+        return None
     if not trains():
         return _sum(net.layers, matrix)
     rows, slots, _ = namespace.sizes(matrix)

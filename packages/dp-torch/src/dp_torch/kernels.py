@@ -15,13 +15,6 @@ from dp_torch.autodiff import is_last, unknown
 from dp_torch.network import parameters
 
 
-def _kernels() -> Any:
-    """The module of the kernels, where it is installed."""
-    from dp_ops import training
-
-    return training
-
-
 def _linear(layer: Layer) -> bool:
     return layer.activation_function.lower() in ("none", "linear")
 
@@ -71,19 +64,21 @@ class Work:
 
     def problem(self, kind: str, x: Tensor, grads: Sequence[Tensor | None] | None = None) -> Any:
         """The problem of a kind, embedding or network, in C."""
+        from dp_ops import training
+
         grads = grads or [None] * len(self.params)
         end = 3 * len(self.layers)
         described = [
-            _kernels().Layer(*layer.w.shape, layer.past, int(_linear(layer)), *map(_address, self.params[k : k + 3]),
-                             *map(_address, grads[k : k + 3]))
+            training.Layer(*layer.w.shape, layer.past, int(_linear(layer)), *map(_address, self.params[k : k + 3]),
+                           *map(_address, grads[k : k + 3]))
             for k, layer in zip(range(0, end, 3), self.layers, strict=True)
         ]  # fmt: skip
         float64 = x.dtype == torch.float64
         if kind == "embedding":
             shift = self.params[-1] if self.kind is not None else None
             kinds = (0,) * 4 if shift is None else (len(shift), *map(_address, (self.kind, shift, grads[-1])))
-            return _kernels().Embedding(x.shape, _address(x), described, float64=float64, kinds=kinds)
-        return _kernels().Network(x.shape[0], _address(x), described, float64=float64)
+            return training.Embedding(x.shape, _address(x), described, float64=float64, kinds=kinds)
+        return training.Network(x.shape[0], _address(x), described, float64=float64)
 
     def gradients(self, kind: str, x: Tensor, gu: Tensor | None, *others: Tensor) -> list[Tensor | None]:
         """Gradients of the weights, summed over the directions; ``others`` end the call of the kernel."""
@@ -122,7 +117,6 @@ class EmbeddingSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, work: Work, *params: Tensor | None) -> tuple[Tensor, Tensor]:
         """The sum and the token."""
-        matrix = matrix.contiguous()
         problem = work.problem("embedding", matrix)
         out = matrix.new_empty((matrix.shape[0], matrix.shape[2], work.layers[-1].w.shape[1]))
         work.kept = _memory(problem.kept(), matrix) if any(ctx.needs_input_grad[2:]) else None
@@ -171,7 +165,6 @@ class NetworkValue(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, work: Work, *params: Tensor | None) -> tuple[Tensor, Tensor]:
         """The value and the token."""
-        x = x.contiguous()
         problem = work.problem("network", x)
         out, work.kept = x.new_empty((x.shape[0], work.layers[-1].w.shape[1])), _memory(problem.kept(), x)
         problem.run("value", _address(out), _address(work.kept))
@@ -216,11 +209,11 @@ def embedding_sum(
     matrix: Tensor, layers: Sequence[Layer], shift: Tensor | None = None, kind: Tensor | None = None
 ) -> Tensor:
     """Σ_k R_k ⊗ G(R_k0): (n, K, d) -> (n, d, M). shift, kind: see ``arrays.embedding_sum``."""
-    out: Tensor = EmbeddingSum.apply(matrix, *_work(layers, shift, kind))[0]
+    out: Tensor = EmbeddingSum.apply(matrix.contiguous(), *_work(layers, shift, kind))[0]
     return out
 
 
 def network(x: Tensor, layers: Sequence[Layer]) -> Tensor:
     """The layers applied to rows: (n, n_in) -> (n, n_out)."""
-    out: Tensor = NetworkValue.apply(x, *_work(layers))[0]
+    out: Tensor = NetworkValue.apply(x.contiguous(), *_work(layers))[0]
     return out
