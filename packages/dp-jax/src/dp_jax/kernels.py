@@ -59,8 +59,9 @@ def network(x: Array, layers: Sequence[Any]) -> Array | None:
     if not available(x, 2, list(leaves(layers).values())):
         return None
     from dp_ops import jax as native
+    from dp_ops import training
 
-    return native.network(layers, x, forces=depth() == 1) if native.serves(layers) else None
+    return native.network(layers, x, forces=depth() == 1) if training.serves(layers) else None
 
 
 def table_sum(

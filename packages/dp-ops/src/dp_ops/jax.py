@@ -1,7 +1,6 @@
 """The kernels of training and of tables as functions of JAX arrays, with their derivatives.
 
 Nothing else imports JAX.
-A layer has ``w``, ``b``, ``idt``, ``past`` and ``activation_function``, as those of dp-core have.
 """
 
 from __future__ import annotations
@@ -42,26 +41,13 @@ def unknown(tree: Any) -> Any:
     return jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), tree)
 
 
-def serves(layers: Sequence[Any]) -> bool:
-    """Whether the kernels know all activations of a network."""
-    return all(_linear(layer) or layer.activation_function.lower() == "tanh" for layer in layers)
-
-
-def _linear(layer: Any) -> bool:
-    return layer.activation_function.lower() in ("none", "linear")
-
-
 class _Kernels:
     """The kernels of a kind, ``embedding`` or ``network``, for the layers and the shape of an input."""
 
     def __init__(self, kind: str, layers: Sequence[Any], shape: tuple[int, ...], dtype: Any):
         self.kind = kind
-        numbers = [
-            [*layer.w.shape, layer.past, int(_linear(layer)), int(layer.b is not None), int(layer.idt is not None)]
-            for layer in layers
-        ]
-        self._layers = np.array(numbers, np.int64).reshape(-1)
-        described = [training.Layer(*of[:4]) for of in numbers]
+        self._layers = np.array(training.described(layers), np.int64)
+        described = [training.Layer(*training.sizes(layer)) for layer in layers]
         float64 = dtype == np.float64
         if kind == "embedding":
             self.kept = training.Embedding(shape, 0, described, float64=float64).kept()

@@ -1,7 +1,6 @@
 """The kernels of training and of tables as functions of TensorFlow tensors, with their derivatives.
 
 Nothing else imports TensorFlow.
-A layer has ``w``, ``b``, ``idt``, ``past`` and ``activation_function``, as those of dp-core have.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from dp_ops import library
-from dp_ops.training import grid_numbers
+from dp_ops.training import described, grid_numbers
 
 Tensor = Any
 
@@ -29,26 +28,6 @@ def unknown(x: Tensor) -> Tensor:
     return tf.fill(tf.shape(x), tf.constant(math.nan, x.dtype))
 
 
-def serves(layers: Sequence[Any]) -> bool:
-    """Whether the kernels know all activations of a network."""
-    return all(_linear(layer) or layer.activation_function.lower() == "tanh" for layer in layers)
-
-
-def _numbers(layer: Any) -> list[int]:
-    """What the operators are told of a layer."""
-    return [
-        *map(int, layer.w.shape),
-        layer.past,
-        int(_linear(layer)),
-        int(layer.b is not None),
-        int(layer.idt is not None),
-    ]
-
-
-def _linear(layer: Any) -> bool:
-    return layer.activation_function.lower() in ("none", "linear")
-
-
 def embedding_sum(
     layers: Sequence[Any], matrix: Tensor, shift: Tensor | None, kind: Tensor | None, *, keep: bool
 ) -> Tensor:
@@ -61,7 +40,7 @@ def embedding_sum(
     weights = [x for layer in layers for x in (layer.w, layer.b, layer.idt) if x is not None]
     weights += [] if shift is None else [shift]
     kinds = tf.zeros((0,), tf.int64) if kind is None else tf.cast(kind, tf.int64)
-    described = {"kind": kinds, "layers": [n for layer in layers for n in _numbers(layer)]}
+    attributes = {"kind": kinds, "layers": described(layers)}
     directions: list[tuple[Tensor, Tensor]] = []  # of each slope that was differentiated: gradients of sum and slope
     nothing = tf.zeros((0,), matrix.dtype)
 
@@ -74,12 +53,12 @@ def embedding_sum(
             terms = [(gu, ga, v), *((nothing, *more) for more in others)]
             directions.clear()
             found = [
-                operators.dp_embedding_gradients(r=r, gu=u, ga=a, v=w, kept=kept, params=params, **described)
+                operators.dp_embedding_gradients(r=r, gu=u, ga=a, v=w, kept=kept, params=params, **attributes)
                 for u, a, w in terms
             ]
             return None, *(tf.ensure_shape(tf.add_n(g), p.shape) for *g, p in zip(*found, params, strict=True))
 
-        a, kept = operators.dp_embedding_sum(r=r, params=params, keep=int(keep), **described)
+        a, kept = operators.dp_embedding_sum(r=r, params=params, keep=int(keep), **attributes)
         return (tf.ensure_shape(a, shape), kept, tf.zeros((), r.dtype)), of_weights
 
     a, kept, token = evaluated(tf.stop_gradient(matrix), *weights)
@@ -90,10 +69,10 @@ def embedding_sum(
 
         def of_slope(v: Tensor) -> tuple[Tensor, ...]:
             directions.append((ga, v))
-            of_ga = operators.dp_embedding_transposed_slope(r=r, v=v, kept=kept, params=weights, **described)
+            of_ga = operators.dp_embedding_transposed_slope(r=r, v=v, kept=kept, params=weights, **attributes)
             return unknown(r), tf.ensure_shape(of_ga, shape), tf.zeros_like(token)
 
-        out = operators.dp_embedding_slope(r=r, ga=ga, kept=kept, params=weights, **described)
+        out = operators.dp_embedding_slope(r=r, ga=ga, kept=kept, params=weights, **attributes)
         return tf.ensure_shape(out, matrix.shape), of_slope
 
     @tf.custom_gradient
@@ -111,7 +90,7 @@ def network(layers: Sequence[Any], given: Tensor, *, pulls: Callable[[], bool]) 
     """
     operators, n_out = _operators(), layers[-1].w.shape[1]
     weights = [w for layer in layers for w in (layer.w, layer.b, layer.idt) if w is not None]
-    described = {"layers": [n for layer in layers for n in _numbers(layer)]}
+    attributes = {"layers": described(layers)}
     directions: list[tuple[Tensor, Tensor, Tensor]] = []  # gradient of y, v, and what it leaves, of each slope
     nothing = tf.zeros((0,), given.dtype)
 
@@ -120,11 +99,11 @@ def network(layers: Sequence[Any], given: Tensor, *, pulls: Callable[[], bool]) 
         """The gradient by x, where ``gy`` (n, n_out) is that of the value: (n, n_in)."""
 
         def of_slope(v: Tensor) -> tuple[Tensor | None, ...]:
-            of_gy, tangents = operators.dp_network_tangent(x=x, v=v, kept=kept, params=weights, **described)
+            of_gy, tangents = operators.dp_network_tangent(x=x, v=v, kept=kept, params=weights, **attributes)
             directions.append((gy, v, tangents))
             return None, tf.ensure_shape(of_gy, (None, n_out)), tf.zeros_like(token)
 
-        out = operators.dp_network_slope(x=x, gy=gy, kept=kept, params=weights, **described)
+        out = operators.dp_network_slope(x=x, gy=gy, kept=kept, params=weights, **attributes)
         return tf.ensure_shape(out, x.shape), of_slope
 
     @tf.custom_gradient
@@ -139,12 +118,12 @@ def network(layers: Sequence[Any], given: Tensor, *, pulls: Callable[[], bool]) 
             found = []
             for u, (gy, v, tangents) in ((gu, first), *((nothing, more) for more in others)):
                 of_x, of_params = operators.dp_network_gradients(
-                    x=x, gu=u, gy=gy, v=v, kept=kept, tangents=tangents, params=params, **described
+                    x=x, gu=u, gy=gy, v=v, kept=kept, tangents=tangents, params=params, **attributes
                 )
                 found.append([of_x, *of_params])
             return tuple(tf.ensure_shape(tf.add_n(g), p.shape) for *g, p in zip(*found, (x, *params), strict=True))
 
-        y, left = operators.dp_network_value(x=x, params=params, **described)
+        y, left = operators.dp_network_value(x=x, params=params, **attributes)
         return (tf.ensure_shape(y, (None, n_out)), left, tf.zeros((), x.dtype)), of_value
 
     y, kept, token = evaluated(given, *weights)

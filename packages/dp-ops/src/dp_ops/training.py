@@ -1,7 +1,8 @@
 """The kernels of training and of tables by ctypes, on the memory of any library: they are given addresses of contiguous
 numbers.
 
-An address of 0 stands for an array that is not there. See ``kernels/training/training.h`` and ``kernels/tables.h`` for
+An address of 0 stands for an array that is not there. The layers of a network have ``w``, ``b``, ``idt``, ``past`` and
+``activation_function``, as those of dp-core have. See ``kernels/training/training.h`` and ``kernels/tables.h`` for
 what they compute.
 """
 
@@ -22,6 +23,25 @@ class Layer(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("n_in", "n_out", "past", "linear")),
         *((name, ctypes.c_void_p) for name in ("w", "b", "idt", "grad_w", "grad_b", "grad_idt")),
     )
+
+
+def serves(layers: Sequence[Any]) -> bool:
+    """Whether the kernels of networks know all activations of these layers."""
+    return all(_linear(layer) or layer.activation_function.lower() == "tanh" for layer in layers)
+
+
+def sizes(layer: Any) -> tuple[int, int, int, int]:
+    """What a ``Layer`` begins with: n_in, n_out, how often the input goes past it, and whether it is linear."""
+    return int(layer.w.shape[0]), int(layer.w.shape[1]), layer.past, int(_linear(layer))
+
+
+def described(layers: Sequence[Any]) -> list[int]:
+    """The attribute ``layers`` of operators: of each the sizes, and whether it has b and idt."""
+    return [n for x in layers for n in (*sizes(x), int(x.b is not None), int(x.idt is not None))]
+
+
+def _linear(layer: Any) -> bool:
+    return layer.activation_function.lower() in ("none", "linear")
 
 
 class _Embedding(ctypes.Structure):

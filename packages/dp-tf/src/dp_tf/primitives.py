@@ -43,8 +43,9 @@ def network(x: Tensor, layers: Sequence[Layer]) -> Tensor | None:
     if depth() != 1 or len(x.shape) != 2 or not kernels.available():
         return None
     from dp_ops import tensorflow as native
+    from dp_ops import training
 
-    return native.network(layers, x, pulls=pulls) if native.serves(layers) else None
+    return native.network(layers, x, pulls=pulls) if training.serves(layers) else None
 
 
 def table_sum(

@@ -15,10 +15,6 @@ from dp_torch.autodiff import is_last, unknown
 from dp_torch.network import parameters
 
 
-def _linear(layer: Layer) -> bool:
-    return layer.activation_function.lower() in ("none", "linear")
-
-
 def usable(x: Tensor, weights: Sequence[Tensor]) -> bool:
     """Whether the kernels may work on x with these weights. Nothing of them is in traced graphs."""
     if type(x) is not Tensor or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
@@ -30,8 +26,11 @@ def usable(x: Tensor, weights: Sequence[Tensor]) -> bool:
 
 def available(x: Tensor, layers: Sequence[Layer], shift: Tensor | None = None) -> bool:
     """Whether the kernels may compute a network of these layers for x."""
-    known = all(_linear(layer) or layer.activation_function.lower() == "tanh" for layer in layers)
-    return known and usable(x, [layer.w for layer in layers] + ([] if shift is None else [shift]))
+    if not usable(x, [layer.w for layer in layers] + ([] if shift is None else [shift])):
+        return False
+    from dp_ops import training
+
+    return training.serves(layers)
 
 
 #: Memory of finished calls, of which fresh pages would take as long as the work in them.
@@ -69,8 +68,7 @@ class Work:
         grads = grads or [None] * len(self.params)
         end = 3 * len(self.layers)
         described = [
-            training.Layer(*layer.w.shape, layer.past, int(_linear(layer)), *map(_address, self.params[k : k + 3]),
-                           *map(_address, grads[k : k + 3]))
+            training.Layer(*training.sizes(layer), *map(_address, (*self.params[k : k + 3], *grads[k : k + 3])))
             for k, layer in zip(range(0, end, 3), self.layers, strict=True)
         ]  # fmt: skip
         float64 = x.dtype == torch.float64
