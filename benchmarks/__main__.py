@@ -65,9 +65,6 @@ def main(
     lammps: Annotated[
         Path | None, typer.Option(exists=True, help="Python of an environment with LAMMPS and dp-lammps, to run them.")
     ] = None,
-    keep: Annotated[
-        Path | None, typer.Option(help="Make model files in this folder, and take those that are there.")
-    ] = None,
     output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("benchmark.json"),
 ) -> None:
     """Measure dp, and DeePMD-kit beside it, in alternating fresh processes."""
@@ -78,7 +75,14 @@ def main(
     if not ours:
         known = ", ".join(p.name for p in programs(peer, compiled=compiled))
         raise typer.BadParameter(f"no program of dp is left; known: {known}")
-    parts = part or list(Part)
+    possible = {Part.native: installed(), Part.lammps: lammps is not None}
+    parts = part or [p for p in Part if possible.get(p, True)]
+    if Part.native in parts and not installed():
+        raise typer.BadParameter("--part native needs dp-ops, which is not installed here")
+    if Part.lammps in parts and not lammps:
+        raise typer.BadParameter("--part lammps needs --lammps, the Python of an environment that has it")
+    if quick and Model.dpa1 in (model or []):
+        raise typer.BadParameter("--quick has the model se_e2_a alone; leave --model out")
     rounds = 1 if quick else rounds
     problem = read_problem(data, quick=quick)
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -94,8 +98,7 @@ def main(
         quick=quick,
     )
     with tempfile.TemporaryDirectory(prefix="dp-benchmark-") as name:
-        folder = keep or Path(name)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = Path(name)
         if Part.training in parts:
             measure_steps(problem, chosen, settings, folder, report, rounds=rounds)
         if Part.start in parts:
@@ -103,7 +106,7 @@ def main(
         if Part.evaluation in parts:
             measure_evaluation(problem, chosen, folder, settings, report, rounds=rounds, pt2=pt2, largest=largest)
         sizes: dict[str, Any] = {"rounds": rounds, "largest": largest, "wanted": model or ()}
-        if Part.native in parts and installed():
+        if Part.native in parts:
             measure_native(problem, chosen, folder, settings, report, **sizes)
         if Part.lammps in parts and lammps:
             measure_lammps(problem, chosen, lammps, folder, settings, extra, report, **sizes)

@@ -64,10 +64,11 @@ def cases(report: dict, part: str, quantity: str) -> set[tuple[str, str]]:
 
 
 @pytest.mark.slow
-def test_all_parts(data):
+def test_parts_of_a_backend(data):
     backend = installed()[0]
     program = f"dp {backend}"
-    status, output, report = benchmarks(data, "--program", program)
+    parts = [f"--part={part}" for part in ("training", "start", "evaluation", "types", "profile")]
+    status, output, report = benchmarks(data, "--program", program, *parts)
     assert status == 0, output
     assert report["failures"] == []
     assert cases(report, "training step", "CPU") == {(f"{NATOMS} atoms", program)}
@@ -91,6 +92,17 @@ def test_all_parts(data):
     assert {p["of"] for p in report["profiles"]} == ({"operator", "function"} if backend == "torch" else set())
     for profile in report["profiles"]:
         assert 0 < sum(row["ms"] for row in profile["rows"]) <= profile["total"] * 1.001
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["--part=lammps"], "--lammps"), (["--model=dpa1"], "--quick has the model se_e2_a alone")],
+)
+def test_what_cannot_be_measured_is_refused(data, options, said):
+    status, output, report = benchmarks(data, *options)
+    assert status == 2
+    assert said in " ".join(output.split())
+    assert report == {}
 
 
 def test_calls_of_the_c_interface(data):
