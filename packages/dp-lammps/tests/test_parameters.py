@@ -168,8 +168,9 @@ def test_charge_and_multiplicity(lammps):
     energy, forces = evaluated(lammps, name, atoms, charge_spin=[[1.0, 2.0]])
     assert done.rows[0]["PotEng"] == pytest.approx(energy, rel=1e-12)
     np.testing.assert_allclose(done.dump()[0], forces, rtol=1e-9, atol=1e-13)
-    done = lammps(head + "run 0\n", good=False)
-    assert "Write `charge_spin CHARGE MULTIPLICITY`" in " ".join(done.text.split())
+    for ranks in (1, 2):
+        done = lammps(head + "run 0\n", ranks=ranks, good=False)
+        assert "Write `charge_spin CHARGE MULTIPLICITY`" in " ".join(done.text.split())
 
 
 @pytest.mark.parametrize(

@@ -137,8 +137,12 @@ void PairDeep::evaluate(Model &model, bool per_atom, Result &result) {
     result.atom_virial.assign(9 * atoms_.nghost, 0);
     return model.forget_list();
   }
+  attempt([&] { model.evaluate(atoms_, per_atom, result); });
+}
+
+void PairDeep::attempt(const std::function<void()> &evaluation) {
   try {
-    model.evaluate(atoms_, per_atom, result);
+    evaluation();
   } catch (const std::runtime_error &e) {
     const bool untold = sizes_.charge_spin && options_.charge_spin.empty();
     const char *more = untold ? " Write `charge_spin CHARGE MULTIPLICITY` on the pair_style line." : "";

@@ -1,6 +1,7 @@
 // pair_style deepmd and pair_style deepspin: forces of deep potentials, and how far several of them are apart.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -62,6 +63,7 @@ class PairDeep : public LAMMPS_NS::Pair {
   void fill_list();
   void evaluate(Model &model, bool per_atom, Result &result);
   void evaluate_whole(Model &model, bool per_atom, Result &result);
+  void attempt(const std::function<void()> &evaluation);  // what is wrong in it ends LAMMPS
   void add(const Result &result, bool ghosts);
   void add_per_atom(const Result &result);
   void write_deviation();
