@@ -28,8 +28,8 @@ class PairDeep : public LAMMPS_NS::Pair {
   // a restart file holds no model: its path is in the input, which follows read_restart
   void write_restart(FILE *) override {}
   void write_restart_settings(FILE *) override {}
-  void read_restart(FILE *) override { note_restart(); }
-  void read_restart_settings(FILE *) override { note_restart(); }
+  void read_restart(FILE *) override {}
+  void read_restart_settings(FILE *) override {}
 
   int pack_forward_comm(int n, int *list, double *buf, int pbc_flag, int *pbc) override;
   void unpack_forward_comm(int n, int first, double *buf) override;
@@ -50,7 +50,6 @@ class PairDeep : public LAMMPS_NS::Pair {
   void agree(const std::string &problem);
   void allocate();
   void open_file();
-  void note_restart();
   void report();
 
   // parameters.cpp
