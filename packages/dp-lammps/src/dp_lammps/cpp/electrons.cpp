@@ -75,7 +75,8 @@ Electrons electrons(LAMMPS *lmp, const std::string &name) {
     if (size != static_cast<long long>(numbers.size()) - kHead) size = 0;
   }
   MPI_Bcast(&size, 1, MPI_LONG_LONG, 0, lmp->world);
-  if (size == 0) lmp->error->all(FLERR, "ttm {}: this LAMMPS keeps the temperatures of electrons in a form that is not known", name);
+  if (size == 0)
+    lmp->error->all(FLERR, "ttm {}: this LAMMPS keeps the temperatures of electrons in a form that is not known", name);
   MPI_Bcast(found.cells, 3, MPI_INT, 0, lmp->world);
   if (lmp->comm->me == 0) found.temperatures.assign(numbers.begin() + kHead, numbers.end());
   found.temperatures.resize(size);
