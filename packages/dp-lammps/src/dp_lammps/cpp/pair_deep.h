@@ -62,7 +62,7 @@ class PairDeep : public LAMMPS_NS::Pair {
   void fill_list();
   void evaluate(Model &model, bool per_atom, Result &result);
   void evaluate_whole(Model &model, bool per_atom, Result &result);
-  void attempt(const std::function<void()> &evaluation);  // what is wrong in it ends LAMMPS
+  std::string attempt(const std::function<void()> &evaluation) const;  // what is wrong in it, and what to write
   void add(const Result &result, bool ghosts);
   void add_per_atom(const Result &result);
   void write_deviation();

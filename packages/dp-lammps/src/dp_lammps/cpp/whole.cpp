@@ -86,7 +86,7 @@ void PairDeep::evaluate_whole(Model &model, bool per_atom, Result &result) {
   separate_images(all, domain->periodicity, cutoff_ / length_);
   result = Result();
   const int first = ranks.starts[comm->me];
-  attempt([&] { model.evaluate_part(all, first, n, per_atom, result); });
+  agree(attempt([&] { model.evaluate_part(all, first, n, per_atom, result); }));
   sum(result.force, n, nghost, 3, ranks, world);
   if (with_spin_) sum(result.magnetic, n, nghost, 3, ranks, world);
   if (!per_atom) return;
