@@ -315,7 +315,8 @@ void Model::check(const Frame& frame, const Wanted& wanted) const {
     throw Error("The file gives no derivatives of " + output().name + ", so there are no forces and virials.");
   }
   const Part part = frame.part;
-  const bool inside = part.first >= 0 && part.first <= frame.natoms && part.count >= 0 && part.count <= frame.natoms - part.first;
+  const bool inside =
+      part.first >= 0 && part.first <= frame.natoms && part.count >= 0 && part.count <= frame.natoms - part.first;
   if (!part.all && !inside) {
     throw Error(std::to_string(part.count) + " atoms from " + std::to_string(part.first) + " on were asked for, of " +
                 std::to_string(frame.natoms) + ".");

@@ -119,8 +119,8 @@ struct Work {
       for (int k = 0; k < int(end - begin); ++k) to[k * width + o] = room.gz[o * kSlots + k];
   }
 
-  /// The gradient of the shift: sums over the slots of a kind, in their order. A table for each thread or task would be as
-  /// large as all pairs of types are many.
+  /// The gradient of the shift: sums over the slots of a kind, in their order. A table for each thread or task would
+  /// be as large as all pairs of types are many.
   void sum_shift(const T* of_slots) const {
     const int width = stack.layers.front().n_out;
     std::vector<double> sums(e.kinds * width);

@@ -2,8 +2,8 @@
 //
 // The file that it opens is a text of numbers: cutoff, by_type, types_alone, marks_first, blocks, number of types, sel of
 // each or of all, number of shells with radius and number, number of excluded pairs with both types, rows at once, what
-// rows and slots are rounded up to; where tables are written; and the version of the record of a model that passes messages
-// and whose rows have no weights, 0 of one that passes none.
+// rows and slots are rounded up to; where tables are written; and the version of the record of a model that passes
+// messages and whose rows have no weights, 0 of one that passes none.
 #include <cmath>
 #include <cstdio>
 #include <fstream>

@@ -59,8 +59,8 @@ void check_electrons(LAMMPS *lmp, const std::string &name) {
     lmp->error->all(FLERR, "ttm fix id is not found: ttm {}; write `fix {} all ttm ...` before the run", name, name);
   if (std::strcmp(fix->style, "ttm") != 0 && std::strcmp(fix->style, "ttm/mod") != 0)
     lmp->error->all(FLERR,
-                    "ttm {}: fix {} is of style {}; the temperatures of electrons are read from fix ttm and fix ttm/mod "
-                    "alone",
+                    "ttm {}: fix {} is of style {}; the temperatures of electrons are read from fix ttm and fix "
+                    "ttm/mod alone",
                     name, name, fix->style);
 }
 

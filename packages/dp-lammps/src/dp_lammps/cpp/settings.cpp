@@ -58,8 +58,8 @@ int rank_in_node(int me, int nprocs, MPI_Comm world) {
   return rank;
 }
 
-/// Whether a restart file was read and no run followed: files of deviations go on. LAMMPS is asked, because the pair style
-/// cannot remember it: hybrid styles make their parts anew at the pair_style line that follows.
+/// Whether a restart file was read and no run followed: files of deviations go on. LAMMPS is asked, because the pair
+/// style cannot remember it: hybrid styles make their parts anew at the pair_style line that follows.
 bool restarted(const LAMMPS &lmp) { return lmp.restart_ver >= 0 && lmp.update->first_update == 0; }
 
 }  // namespace

@@ -36,8 +36,8 @@ Shares shares(int n, int nprocs, MPI_Comm world) {
   return result;
 }
 
-/// The values of the atoms of all ranks; those of ghosts, behind the others, are left out. Nothing that MPI reads is const,
-/// as LAMMPS' stand-in for it takes pointers to what may be written.
+/// The values of the atoms of all ranks; those of ghosts, behind the others, are left out. Nothing that MPI reads is
+/// const, as LAMMPS' stand-in for it takes pointers to what may be written.
 template <typename T>
 std::vector<T> gathered(std::vector<T> &values, int n, int width, const Shares &atoms, MPI_Comm world,
                         MPI_Datatype type) {
