@@ -83,6 +83,21 @@ def test_cut_yaml(tmp_path):
         assert str(path) in str(caught.value)
 
 
+def test_every_byte_that_says_where_the_checksum_is(small):
+    """The end of the file, at 40, and the first bytes of what follows it."""
+    (end,) = struct.unpack_from("<Q", small, 40)
+    assert small[end:].startswith(b"dp sha256 ")
+    for at in [*range(40, 48), *range(end, end + 10)]:
+        for bit in range(8):
+            damaged = bytearray(small)
+            damaged[at] ^= 1 << bit
+            refuse(bytes(damaged), "it is damaged|it is cut off")
+    refuse(small[:40] + struct.pack("<Q", len(small)) + small[48:], "is not their checksum")
+    refuse(small + b"\0", "is not their checksum")
+    refuse(small[:end] + b"\0" * 74, "is not their checksum")
+    assert fmt.load_bytes(small[:end])  # as other programs write it
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_random_bytes_flipped(small, seed):
     """Any damage gives a document or a FormatError; every other exception fails the test."""

@@ -234,6 +234,17 @@ def test_restart_of_a_hybrid_goes_on_with_the_file(lammps, water):
     assert two.deviation()[:, 0].tolist() == [6]  # a pair_style line after a run begins its file
 
 
+def test_clear_forgets_a_restart(lammps, water):
+    """What follows is another run, whose file begins."""
+    style = f"deepmd {lammps.model(NAME)} {lammps.model(NAME, seed=1)} out_freq 1"
+    lammps.data(water, ["O", "H"])
+    begin = lammps.head(style)
+    lammps(begin + "run 0\nwrite_restart restart\n")
+    done = lammps("read_restart restart\nclear\n" + begin + "run 0\n")
+    assert (done.folder / "model_devi.out").read_text().count("#") == 1
+    assert len(done.deviation()) == 1
+
+
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_file_that_cannot_be_written_ends_all_ranks(lammps, water, ranks):
     style = f"deepmd {lammps.model(NAME)} {lammps.model(NAME, seed=1)} out_file absent/devi"

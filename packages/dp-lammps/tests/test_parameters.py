@@ -73,26 +73,42 @@ def test_frame_parameters_from_a_fix(lammps, water):
 
 
 ELECTRONS = "fix hot all {style} 7 1.0 1.0 1.0 100.0 0.0 1.0 2 3 1 {given}\n"
+ELECTRONS_MOD = "fix hot all ttm/mod 7 metal 2 3 1 infile electrons\n"
+
+#: The numbers that fix ttm/mod reads, each behind a line with its name.
+METAL = {
+    "a_0": 1e-4, "a_1": 0, "a_2": 0, "a_3": 0, "a_4": 0, "C_0": 1e-4, "A": 0.1, "rho_e": 0.05, "D_e": 1, "gamma_p": 1,
+    "gamma_s": 1, "v_0": 80, "I_0": 0, "lsurface": 0, "rsurface": 2, "l_skin": 1, "tau": 0, "B": 0, "lambda": 0,
+    "n_i": 0.05, "surface_movement": 0, "T_e_min": 0.01,
+}  # fmt: skip
 
 
 def box_of_water(lammps) -> tuple[Atoms, np.ndarray]:
-    """Atoms in a box that fix ttm takes, and temperatures of its cells (2, 3, 1) in a file."""
+    """Atoms in a box that fix ttm takes, and temperatures of its cells (2, 3, 1) in a file; one has no electrons."""
     random = np.random.default_rng(8)
     places = np.stack(np.meshgrid(*(2.5 * np.arange(4) for _ in range(3)), indexing="ij"), axis=-1).reshape(-1, 3)
     atoms = Atoms(["O", "H"] * 32, places + random.normal(0.5, 0.2, places.shape), cell=[10, 10, 10], pbc=True)
     lammps.data(atoms, ["O", "H"])
     temperatures = random.uniform(0.1, 0.9, (2, 3, 1))
+    temperatures[1, 2] = 0
+    (lammps.folder / "metal").write_text("# UNITS: metal\n" + "".join(f"{k}\n{x}\n" for k, x in METAL.items()))
     lines = [f"{i + 1} {j + 1} {k + 1} {t:.17g}" for (i, j, k), t in np.ndenumerate(temperatures)]
     (lammps.folder / "electrons").write_text("# UNITS: metal\n" + "\n".join(lines) + "\n")
     return atoms, temperatures
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_temperatures_of_electrons(lammps, ranks):
+@pytest.mark.parametrize(
+    ("fix", "ranks"),
+    [
+        (ELECTRONS.format(style="ttm", given="infile electrons"), 1),
+        (ELECTRONS.format(style="ttm", given="infile electrons"), 2),
+        (ELECTRONS_MOD, 2),
+    ],
+)
+def test_temperatures_of_electrons(lammps, fix, ranks):
     """Each atom has that of its cell as its atomic parameter."""
     atoms, temperatures = box_of_water(lammps)
     name = "ener_fparam_aparam"
-    fix = ELECTRONS.format(style="ttm", given="infile electrons")
     text = lammps.head(f"deepmd {lammps.model(name)} fparam 0.1 0.2 ttm hot", before=fix) + DUMP + "run 0\n"
     done = lammps(text, ranks=ranks)
     cells = np.floor(atoms.get_scaled_positions() * [2, 3, 1]).astype(int)
@@ -100,6 +116,15 @@ def test_temperatures_of_electrons(lammps, ranks):
     energy, forces = evaluated(lammps, name, atoms, fparam=[[0.1, 0.2]], aparam=aparam)
     assert done.rows[0]["PotEng"] == pytest.approx(energy, rel=1e-12)
     np.testing.assert_allclose(done.dump()[0], forces, rtol=1e-9, atol=1e-13)
+
+
+def test_cells_without_electrons_count_in_the_mean(lammps):
+    atoms, temperatures = box_of_water(lammps)
+    assert temperatures.min() == 0
+    name = one_parameter(lammps.folder, numb_fparam=1)
+    done = lammps(lammps.head(f"deepmd {name}.dp ttm hot", before=ELECTRONS_MOD) + "run 0\n")
+    expected, _ = evaluated(lammps, name, atoms, fparam=[[temperatures.mean()]])
+    assert done.rows[0]["PotEng"] == pytest.approx(expected, rel=1e-12)
 
 
 def one_parameter(folder: Path, **fitting: int) -> str:
@@ -168,8 +193,9 @@ def test_charge_and_multiplicity(lammps):
     energy, forces = evaluated(lammps, name, atoms, charge_spin=[[1.0, 2.0]])
     assert done.rows[0]["PotEng"] == pytest.approx(energy, rel=1e-12)
     np.testing.assert_allclose(done.dump()[0], forces, rtol=1e-9, atol=1e-13)
-    done = lammps(head + "run 0\n", good=False)
-    assert "Write `charge_spin CHARGE MULTIPLICITY`" in " ".join(done.text.split())
+    for ranks in (1, 2):
+        done = lammps(head + "run 0\n", ranks=ranks, good=False)
+        assert "Write `charge_spin CHARGE MULTIPLICITY`" in " ".join(done.text.split())
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 // derivatives are defined where they are used, in Python.
 //
 // Each is exported as dp_jax_NAME. The attribute `layers` of those with weights: see operations.h.
-#include <algorithm>
+#include <exception>
 #include <string_view>
 
 #include "isa.h"
@@ -91,6 +91,8 @@ xla_ffi::Error* run(const CallFrame& frame) {
     return nullptr;
   } catch (const std::exception& problem) {
     return error(problem.what());
+  } catch (...) {  // nothing may pass through the runtime, which is C
+    return error("a kernel failed");
   }
 }
 

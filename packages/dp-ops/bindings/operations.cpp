@@ -95,7 +95,8 @@ dp_table table_of(const Call& call) {
   call.expect(3, 10, "grid", false);
   call.expect(5, r[0] * r[1], "index", call.elements(4) == 0);
   call.expect(6, r[0] * r[1], "weights");
-  if (call.elements(4) && call.shape(4).back() != table[2]) throw Refused("the gates do not fit the table");
+  const Shape gates = call.shape(4);
+  if (call.elements(4) && (gates.empty() || gates.back() != table[2])) throw Refused("the gates do not fit the table");
   dp_table t{r[0], r[1], r[2], call.numbers(0), table[0], table[2], call.numbers(1), call.numbers(2), {},
              call.numbers(4), call.integers(5), call.numbers(6), call.float64()};
   std::copy_n(call.doubles(3), 10, t.grid);

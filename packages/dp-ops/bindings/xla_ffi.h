@@ -1,6 +1,6 @@
-// The part of XLA's foreign function interface that is used here: how its runtime calls a function of a library. Layouts
-// are those of xla/ffi/api/c_api.h, the same in its versions 0.1 (JAX 0.7) to 0.5 (JAX 0.12); no header of XLA is needed to
-// build the library.
+// The part of XLA's foreign function interface that is used here: how its runtime calls a function of a library.
+// Layouts are those of xla/ffi/api/c_api.h, compared and run with its versions 0.1 (JAX 0.7.0) and 0.3 (JAX 0.10.2);
+// no header of XLA is needed to build the library.
 #pragma once
 
 #include <cstddef>

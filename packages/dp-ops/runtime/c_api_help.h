@@ -26,9 +26,6 @@ void energies(const void* object, const Inputs<T>& inputs, const Outputs<T>& out
   guarded(object, [&](Handle& handle) { compute_energies(handle, inputs, outputs); });
 }
 
-/// That many atoms from the first on; a negative number of them is none that a frame has.
-inline Part part_of(int first, int count) { return {count < 0 ? -1 : first, count < 0 ? 0 : count}; }
-
 inline void need_list(const DP_Nlist* list) {
   if (!list) throw Error("There is no neighbour list. Call the function without a list to have neighbours found.");
 }

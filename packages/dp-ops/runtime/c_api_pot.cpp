@@ -445,6 +445,7 @@ void DP_DeepPotComputePart(DP_DeepPot* dp, const int natoms, const double* coord
                            const int first, const int count, const double* fparam, const double* aparam,
                            const double* charge_spin, double* energy, double* force, double* virial,
                            double* atomic_energy, double* atomic_virial) {
-  energies<double>(dp, {1, natoms, coord, nullptr, atype, cell, 0, nullptr, 0, fparam, aparam, charge_spin, false, part_of(first, count)},
+  const Part part{false, first, count};
+  energies<double>(dp, {1, natoms, coord, nullptr, atype, cell, 0, nullptr, 0, fparam, aparam, charge_spin, false, part},
                    {energy, force, nullptr, virial, atomic_energy, atomic_virial});
 }

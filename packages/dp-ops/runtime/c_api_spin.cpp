@@ -288,6 +288,7 @@ void DP_DeepSpinComputePart(DP_DeepSpin* dp, const int natoms, const double* coo
                             const double* cell, const int first, const int count, const double* fparam,
                             const double* aparam, const double* charge_spin, double* energy, double* force,
                             double* force_mag, double* virial, double* atomic_energy, double* atomic_virial) {
-  energies<double>(dp, {1, natoms, coord, spin, atype, cell, 0, nullptr, 0, fparam, aparam, charge_spin, false, part_of(first, count)},
+  const Part part{false, first, count};
+  energies<double>(dp, {1, natoms, coord, spin, atype, cell, 0, nullptr, 0, fparam, aparam, charge_spin, false, part},
                    {energy, force, force_mag, virial, atomic_energy, atomic_virial});
 }

@@ -7,11 +7,12 @@
 
 namespace dp {
 
-/// Some of the atoms of a frame, one after the other.
+/// All atoms of a frame, or some of them, one after the other.
 struct Part {
-  int first = 0, count = -1;  // −1: all
+  bool all = true;
+  int first = 0, count = 0;
 
-  bool holds(int atom) const { return count < 0 || (atom >= first && atom - first < count); }
+  bool holds(int atom) const { return all || (atom >= first && atom - first < count); }
 };
 
 /// A frame: views of arrays that the caller owns.

@@ -265,7 +265,7 @@ std::vector<int64_t> Model::rows_of_atoms(const Frame& frame, const std::vector<
   std::vector<int64_t> next(blocks.size(), 0), row(frame.natoms, -1);
   for (size_t b = 1; b < next.size(); ++b) next[b] = next[b - 1] + blocks[b - 1];
   for (const int atom : centers) row[atom] = next[next.size() > 1 ? frame.types[atom] : 0]++;
-  if (frame.part.count >= 0) fill_stand_ins(frame, centers, row);
+  if (!frame.part.all) fill_stand_ins(frame, centers, row);
   for (int i = frame.nlocal(); i < frame.natoms; ++i) {
     if (!is_real(frame.types[i], table_types(record()))) continue;
     const int owner = owners_[i];
@@ -315,11 +315,13 @@ void Model::check(const Frame& frame, const Wanted& wanted) const {
     throw Error("The file gives no derivatives of " + output().name + ", so there are no forces and virials.");
   }
   const Part part = frame.part;
-  if (part.count >= 0 && (part.first < 0 || part.first > frame.natoms || part.count > frame.natoms - part.first)) {
-    throw Error("Atoms " + std::to_string(part.first) + " to " + std::to_string(part.first + part.count - 1) + " were asked for, of " +
+  const bool inside =
+      part.first >= 0 && part.first <= frame.natoms && part.count >= 0 && part.count <= frame.natoms - part.first;
+  if (!part.all && !inside) {
+    throw Error(std::to_string(part.count) + " atoms from " + std::to_string(part.first) + " on were asked for, of " +
                 std::to_string(frame.natoms) + ".");
   }
-  if (part.count >= 0 && r.message_passing && !r.weighted) {
+  if (!part.all && r.message_passing && !r.weighted) {
     throw Error("The file is of version " + std::to_string(r.version) + " of the frozen format, whose graphs evaluate all atoms at once: "
                 "freeze it again, `dp convert-backend OLD NEW`, to evaluate a part of them on each rank.");
   }
@@ -334,7 +336,7 @@ Result Model::evaluate_table(const Frame& frame, const Wanted& wanted) {
   std::unique_ptr<Search> own;
   const Search& neighbors = search(frame, own);
   std::vector<int> atoms = centers(frame);
-  if (frame.part.count >= 0) atoms = rows_of_part(r, frame, neighbors, atoms);
+  if (!frame.part.all) atoms = rows_of_part(r, frame, neighbors, atoms);
   const int64_t n = static_cast<int64_t>(atoms.size());
 
   const std::vector<int64_t> row_of = r.message_passing ? rows_of_atoms(frame, atoms) : std::vector<int64_t>();

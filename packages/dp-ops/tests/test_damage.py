@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -73,7 +74,27 @@ def test_every_damage_of_a_document_is_noticed(tmp_path: Path, capfd: pytest.Cap
     path = tmp_path / "model.dp"
     save_model(load_model(GOLDEN / f"{NAME}.dp"), path)
     assert refused(path, path.read_bytes(), 150) == 150
-    assert not [word for word in FOREIGN if word in capfd.readouterr().err]
+    said = capfd.readouterr().err
+    assert said.count(str(path)) >= 150
+    assert not [word for word in FOREIGN if word in said]
+
+
+def test_every_byte_that_says_where_the_checksum_is(tmp_path: Path) -> None:
+    """The end of the file, at 40, and the first bytes of what follows it."""
+    path = tmp_path / "model.dp"
+    save_model(load_model(GOLDEN / f"{NAME}.dp"), path)
+    whole = path.read_bytes()
+    end = len(whole) - 74
+    assert struct.unpack_from("<Q", whole, 40) == (end,)
+    changes = [(at, bytes([whole[at] ^ 1])) for at in [*range(40, 48), *range(end, end + 10)]]
+    changes += [(40, struct.pack("<Q", len(whole))), (len(whole), b"\0"), (end, b"\0" * 74)]
+    for at, content in changes:
+        path.write_bytes(whole[:at] + content + whole[at + len(content) :])
+        message, _ = evaluate(path)
+        assert "is not their checksum" in message or "it is cut off" in message, at
+        assert str(path) in message
+    path.write_bytes(whole[:end])  # as other programs write it
+    assert evaluate(path)[0] == ""
 
 
 def test_damage_of_a_document_without_checksum(tmp_path: Path) -> None:

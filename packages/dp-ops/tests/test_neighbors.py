@@ -42,13 +42,13 @@ def spec_of(name: str) -> NeighborSpec:
 
 
 def write_model(
-    path: Path, spec: NeighborSpec, *, rows: int = 1000, rounding: int = 1, tables: Path | str = "-"
+    path: Path, spec: NeighborSpec, *, rows: int = 1000, rounding: int = 1, tables: Path | str = "-", messages: int = 0
 ) -> Path:
     """What programs/pair_engine.cpp reads."""
     shells = [x for shell in spec.shells for x in shell]
     pairs = [x for pair in sorted(spec.exclude) for x in pair]
     words = [spec.rcut, int(spec.by_type), int(spec.types_alone), int(spec.marks_first), spec.blocks, 3, *spec.sel]
-    words += [len(spec.shells), *shells, len(spec.exclude), *pairs, rows, rounding, tables]
+    words += [len(spec.shells), *shells, len(spec.exclude), *pairs, rows, rounding, tables, messages]
     path.write_text(" ".join(map(str, words)))
     return path
 

@@ -13,10 +13,12 @@ import pytest
 
 from dp_core.model_file import save_model
 from dp_core.models.protocol import new_model
+from dp_core.neighbors import NeighborSpec
 from dp_core.schema import parse_model
 
 sys.path.insert(0, str(Path(__file__).parent))
 from capi import GOLDEN, Pot, address, library, text
+from test_neighbors import write_model
 
 NAMES = ["dpa2_small", "dpa2_threebody", "dpa3_small", "dpa3_charge_spin", "se_e2_a_oneside"]
 CELLS = 8  # as many that nothing comes from one to the most distant
@@ -101,9 +103,29 @@ def test_nothing_far_away_is_evaluated(name: str, open_pot: Callable[..., Pot]) 
 def test_a_part_outside_of_the_frame(open_pot: Callable[..., Pot]) -> None:
     pot, frame = open_pot(GOLDEN / "se_e2_a_oneside.dp"), chain("se_e2_a_oneside", 1)
     n = len(frame[1])
-    for first, count in ((-1, 2), (0, n + 1), (n, 1), (2, -1)):
+    most = 2**31 - 1
+    for first, count in ((-1, 2), (0, n + 1), (n, 1), (2, -1), (n + 1, 0), (most, most), (-most - 1, -most - 1)):
         part(pot, frame, first, count)
-        assert f"were asked for, of {n}" in pot.message
+        assert f"{count} atoms from {first} on were asked for, of {n}." in pot.message
+    assert part(pot, frame, n, 0)["energy"] == 0
+    assert pot.message == ""
+
+
+def test_a_part_by_a_file_of_an_old_version(
+    tmp_path: Path, open_pot: Callable[..., Pot], pair_engine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose rows are not weighted; without messages that is no matter."""
+    monkeypatch.setenv("DP_BACKEND_PLUGIN_PATH", str(pair_engine))
+    frame = np.eye(3), np.zeros(3, np.int32), 20 * np.eye(3)
+    for version in (0, 2):
+        path = write_model(tmp_path / f"of_{version}.pth", NeighborSpec(3.0, (9,), False, 3), messages=version)
+        pot = open_pot(path)
+        assert pot(*frame)["energy"] > 0
+        found = part(pot, frame, 0, 1)
+        assert bool(found["energy"]) == (version == 0)
+        expected = "The file is of version 2 of the frozen format" if version else ""
+        assert pot.message.startswith(expected)
+        assert ("freeze it again, `dp convert-backend OLD NEW`" in pot.message) == bool(version)
 
 
 def test_parts_with_spins(tmp_path: Path) -> None:

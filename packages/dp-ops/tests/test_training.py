@@ -37,9 +37,9 @@ def weights(widths, step, bias, dtype, last_is_linear=False):
     return layers
 
 
-def apply(layers, x):
-    for w, b, idt, past, linear in layers:
-        y = anp.dot(x, w)
+def apply(layers, x, shift=0.0):
+    for k, (w, b, idt, past, linear) in enumerate(layers):
+        y = anp.dot(x, w) + (shift if k == 0 else 0.0)
         y = y if b is None else y + b
         y = y if linear else anp.tanh(y)
         y = y if idt is None else y * idt
@@ -81,10 +81,13 @@ def random_arrays(dtype, *shapes):
     return [random.normal(size=shape).astype(dtype) for shape in shapes]
 
 
-def embedded(layers, r, ga, gu, v, *, keep):
-    """Sum, slope, transposed slope, and gradients of weights by the kernels."""
+def embedded(layers, r, ga, gu, v, *, keep, kind=None, shift=None):
+    """Sum, slope, transposed slope, and gradients of weights by the kernels; that of the shift of kinds is the last."""
     layers_in_c, grads = described(layers)
-    problem = training.Embedding(r.shape, address(r), layers_in_c, float64=r.dtype == np.float64)
+    if shift is not None:
+        grads.append([np.full_like(shift, np.nan)])
+    kinds = (0, 0, 0, 0) if shift is None else (len(shift), *map(address, (kind, shift, grads[-1][0])))
+    problem = training.Embedding(r.shape, address(r), layers_in_c, float64=r.dtype == np.float64, kinds=kinds)
     kept = np.full(problem.kept(), np.nan, r.dtype) if keep else None
     a, slope, of_ga = np.empty_like(ga), np.empty_like(r), np.empty_like(ga)
     problem.run("sum", address(a), address(kept))
@@ -122,6 +125,32 @@ def test_embedding(name, rows, slots, components, keep, dtype):
     expected_slope[empty] = 0
     found = embedded(layers, r, ga, gu, v, keep=keep)
     close(found, [summed(r, layers), expected_slope, of_ga, *of_params], dtype)
+
+
+@pytest.mark.parametrize("dtype", RTOL)
+@pytest.mark.parametrize("kinds", [1, 9, 14161])
+def test_embedding_of_kinds(kinds, dtype):
+    layers = weights([1, 5, 10], False, True, dtype)
+    shape, of_sum = (40, 61, 4), (40, 4, 10)
+    r, ga, gu, v, shift = random_arrays(dtype, shape, of_sum, of_sum, shape, (kinds, 5))
+    kind = np.random.default_rng(3).integers(kinds, size=shape[:2])
+    empty = np.random.default_rng(4).random(shape[:2]) < 0.3
+    r[empty] = v[empty] = 0
+    kind[empty] = -7  # is not read
+
+    def summed(r, shift):
+        return anp.einsum("nkd,nkm->ndm", r, apply(layers, r[:, :, :1], shift[np.where(empty, 0, kind)]))
+
+    def slope(r, ga, shift):
+        return autograd.grad(lambda r: anp.sum(summed(r, shift) * ga))(r)
+
+    def loss(shift):
+        return anp.sum(summed(r, shift) * gu) + anp.sum(slope(r, ga, shift) * v)
+
+    expected = slope(r, ga, shift)
+    expected[empty] = 0
+    a, of_r, *_, of_shift = embedded(layers, r, ga, gu, v, keep=True, kind=kind, shift=shift)
+    close([a, of_r, of_shift], [summed(r, shift), expected, autograd.grad(loss)(shift)], dtype)
 
 
 @pytest.mark.parametrize("dtype", RTOL)
@@ -165,21 +194,40 @@ def test_nothing_is_empty_handed():
         assert not any(x.any() for x in others)
 
 
+def printed(script, threads):
+    """What a program in a process of its own prints; ``t`` is this module."""
+    begin = "import sys; sys.path.insert(0, sys.argv[1])\nimport test_training as t, numpy as np\n"
+    return subprocess.run(
+        [sys.executable, "-c", begin + script, os.path.dirname(__file__)], check=True, capture_output=True, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": threads, "DP_INTRA_OP_PARALLELISM_THREADS": ""},
+    ).stdout  # fmt: skip
+
+
 @pytest.mark.parametrize("other", ["2", "3"])
 def test_threads_change_no_bit(other):
     script = """
-import hashlib, sys
-sys.path.insert(0, sys.argv[1])
-import test_training as t
+import hashlib
 layers = t.weights([1, 25, 50], False, True, "float64")
-r, ga, v = t.random_arrays("float64", (90, 60, 4), (90, 4, 50), (90, 60, 4))
-print(hashlib.sha256(b"".join(x.tobytes() for x in t.embedded(layers, r, ga, ga, v, keep=True))).hexdigest())
+r, ga, v, shift = t.random_arrays("float64", (90, 60, 4), (90, 4, 50), (90, 60, 4), (9, 25))
+kind = np.random.default_rng(3).integers(9, size=(90, 60))
+for given in ({}, {"kind": kind, "shift": shift}):
+    found = t.embedded(layers, r, ga, ga, v, keep=True, **given)
+    print(hashlib.sha256(b"".join(x.tobytes() for x in found)).hexdigest())
 """
-    found = {
-        threads: subprocess.run(
-            [sys.executable, "-c", script, os.path.dirname(__file__)], check=True, capture_output=True, text=True,
-            env={**os.environ, "OMP_NUM_THREADS": threads, "DP_INTRA_OP_PARALLELISM_THREADS": ""},
-        ).stdout
-        for threads in ("1", other)
-    }  # fmt: skip
-    assert found["1"] == found[other]
+    assert printed(script, "1") == printed(script, other)
+
+
+def test_memory_does_not_grow_with_kinds():
+    """Beyond two tables of the shift, which are 2.8 MB each, whatever the number of tasks."""
+    script = """
+import resource
+layers = t.weights([1, 25], False, True, "float64")
+r, ga, v, shift = t.random_arrays("float64", (200, 120, 4), (200, 4, 25), (200, 120, 4), (14161, 25))
+kind = np.random.default_rng(3).integers(9, size=(200, 120))
+def peak(kinds):
+    t.embedded(layers, r, ga, ga, v, keep=True, kind=kind, shift=shift[:kinds])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+few, many = peak(9), peak(14161)
+print((many - few) // 1024)
+"""
+    assert int(printed(script, "1")) < 12

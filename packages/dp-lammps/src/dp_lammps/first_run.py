@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -95,8 +96,10 @@ def run(path: Path, *, ranks: int = 1) -> list[dict[str, float]]:
     log = path.parent / LOG
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     if done.returncode != 0 or "ERROR" in text:
-        lines = (text + done.stdout + done.stderr).splitlines()
-        raise RunError(next((line for line in lines if line.startswith("ERROR")), "\n".join(lines[-10:])))
+        said = "\n".join((text, done.stdout, done.stderr))
+        # a rank that is ended leaves a line half written, which that of the error follows
+        error = re.search(r"ERROR(?: on proc \d+)?: .*", said)
+        raise RunError(error[0] if error else "\n".join(said.splitlines()[-10:]))
     return thermo(text)
 
 

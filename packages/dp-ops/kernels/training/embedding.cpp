@@ -59,7 +59,6 @@ struct Room : StackRoom<T> {
   Buffer<T> left;   // factors of one row, 0 in the slots of others
   Buffer<T> right;  // what they are multiplied with
   Buffer<T> shift;  // of the first layer, (n_out, kSlots)
-  int64_t kinds[kSlots];
   std::vector<Segment> segments;
 };
 
@@ -75,9 +74,6 @@ struct Work {
       : e(e), stack(e.layer, e.layers), r(static_cast<const T*>(e.r)), plan(e, r) {}
 
   ptrdiff_t of_row() const { return e.components * stack.width(); }
-
-  /// Numbers of the gradients: those of the stack, then those of the shift.
-  ptrdiff_t parameters() const { return stack.parameters + e.kinds * stack.layers.front().n_out; }
 
   /// Reads the slots [begin, end) of the plan; the lanes that are used, rounded.
   template <class Source>
@@ -98,32 +94,42 @@ struct Work {
     return count;
   }
 
-  /// The kinds of the slots of a block.
-  void read_kinds(const std::vector<Segment>& segments, int64_t begin, int64_t* kinds) const {
-    for (const Segment& s : segments)
-      for (int k = s.begin; k < s.end; ++k) kinds[k] = e.kind[s.row * e.slots + plan.used[begin + k]];
-  }
+  /// The kind of the slot that is number `at` of the plan.
+  int64_t kind(int64_t row, int64_t at) const { return e.kind[row * e.slots + plan.used[at]]; }
 
   /// The shift of the slots of a block, as the first layer takes it; null without.
   const T* shift_of(Room<T>& room, int64_t begin, int used, int count) const {
     if (!e.kinds) return nullptr;
-    read_kinds(room.segments, begin, room.kinds);
     const int width = stack.layers.front().n_out;
-    const T* table = static_cast<const T*>(e.shift);
-    for (int o = 0; o < width; ++o) {
-      T* out = room.shift.data() + o * kSlots;
-      for (int k = 0; k < used; ++k) out[k] = table[room.kinds[k] * width + o];
-      std::fill(out + used, out + count, T(0));
-    }
-    return room.shift.data();
+    T* shift = room.shift.data();
+    for (const Segment& s : room.segments)
+      for (int k = s.begin; k < s.end; ++k) {
+        const T* from = static_cast<const T*>(e.shift) + kind(s.row, begin + k) * width;
+        for (int o = 0; o < width; ++o) shift[o * kSlots + k] = from[o];
+      }
+    for (int o = 0; o < width; ++o) std::fill(shift + o * kSlots + used, shift + o * kSlots + count, T(0));
+    return shift;
   }
 
-  /// Adds the gradient of the shift, which is that before the first layer's tanh, to its kinds.
-  void pull_shift(Room<T>& room, int64_t begin, int used, T* grads) const {
-    read_kinds(room.segments, begin, room.kinds);
+  /// Keeps the gradients before the first layer's tanh of the slots of a block, in of_slots (used slots, n_out).
+  void keep_shift(const Room<T>& room, int64_t begin, int64_t end, T* of_slots) const {
     const int width = stack.layers.front().n_out;
+    T* to = of_slots + begin * width;
     for (int o = 0; o < width; ++o)
-      for (int k = 0; k < used; ++k) grads[room.kinds[k] * width + o] += room.gz[o * kSlots + k];
+      for (int k = 0; k < int(end - begin); ++k) to[k * width + o] = room.gz[o * kSlots + k];
+  }
+
+  /// The gradient of the shift: sums over the slots of a kind, in their order. A table for each thread or task would
+  /// be as large as all pairs of types are many.
+  void sum_shift(const T* of_slots) const {
+    const int width = stack.layers.front().n_out;
+    std::vector<double> sums(e.kinds * width);
+    for (int64_t row = 0; row < e.rows; ++row)
+      for (int64_t at = plan.first[row]; at < plan.first[row + 1]; ++at) {
+        double* to = sums.data() + kind(row, at) * width;
+        for (int o = 0; o < width; ++o) to[o] += of_slots[at * width + o];
+      }
+    std::copy(sums.begin(), sums.end(), static_cast<T*>(e.grad_shift));
   }
 
   /// body(block, count, begin, end) for all blocks of a task, with R in room.r and its segments. The block of the network
@@ -282,8 +288,9 @@ void seed(const Work<T>& work, const T* gu, const T* ga, const T* v, int count, 
 template <class T, bool slope>
 void gradients(const dp_embedding& e, const T* gu, const T* ga, const T* v, const T* kept) {
   const Work<T> work(e);
-  const ptrdiff_t size = work.parameters();
-  Buffer<T> partial(work.plan.tasks() * size);
+  const ptrdiff_t size = work.stack.parameters;
+  Buffer<T> partial(work.plan.tasks() * size), of_slots;
+  if (e.kinds) of_slots.resize(work.plan.first.back() * work.stack.layers.front().n_out);
   work.each_task([&](int64_t task, Room<T>& room) {
     T* grads = partial.data() + task * size;
     std::fill(grads, grads + size, T(0));
@@ -291,12 +298,12 @@ void gradients(const dp_embedding& e, const T* gu, const T* ga, const T* v, cons
       if (v) work.gather(v, task, begin, end, room.v.data(), nullptr);
       seed<T>(work, gu, ga, v ? room.v.data() : nullptr, count, room);
       pull_stack<T, slope>(work.stack, count, block, room, grads);
-      if (e.kinds) work.pull_shift(room, begin, int(end - begin), grads + work.stack.parameters);
+      if (e.kinds) work.keep_shift(room, begin, end, of_slots.data());
     });
   });
   for (int64_t task = 1; task < work.plan.tasks(); ++task)
     for (ptrdiff_t k = 0; k < size; ++k) partial[k] += partial[task * size + k];
-  if (e.kinds) std::copy(partial.data() + work.stack.parameters, partial.data() + size, static_cast<T*>(e.grad_shift));
+  if (e.kinds) work.sum_shift(of_slots.data());
   for (size_t k = 0; k < work.stack.layers.size(); ++k) {
     const auto& layer = work.stack.layers[k];
     const auto copy = [&](ptrdiff_t at, ptrdiff_t count, void* to) {

@@ -2,7 +2,8 @@
 //
 // The file that it opens is a text of numbers: cutoff, by_type, types_alone, marks_first, blocks, number of types, sel of
 // each or of all, number of shells with radius and number, number of excluded pairs with both types, rows at once, what
-// rows and slots are rounded up to; and where tables are written.
+// rows and slots are rounded up to; where tables are written; and the version of the record of a model that passes
+// messages and whose rows have no weights, 0 of one that passes none.
 #include <cmath>
 #include <cstdio>
 #include <fstream>
@@ -26,7 +27,8 @@ class Pairs : public dp::Engine {
     file >> pairs;
     record_.exclude_pairs.resize(pairs);
     for (auto& pair : record_.exclude_pairs) file >> pair.first >> pair.second;
-    file >> rows_ >> round_ >> tables_;
+    file >> rows_ >> round_ >> tables_ >> record_.version;
+    record_.message_passing = record_.version > 0;
     if (!file) throw dp::Error(source.path + " is damaged: it ends too early.");
     for (int t = 0; t < types; ++t) record_.type_map.push_back(std::string(1, static_cast<char>('A' + t)));
     record_.outputs = {{"energy", {1}, "eV", true, true, "energy", false},

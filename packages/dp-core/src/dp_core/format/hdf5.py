@@ -16,6 +16,7 @@ from dp_core.format.hdf5_reader import Hdf5Reader, widen_bfloat16
 
 #: Behind the end of a file, before the SHA-256 of all until there. HDF5 passes over it, and drops it where it writes.
 _SEAL = b"dp sha256 "
+_SEAL_LENGTH = len(_SEAL) + 64
 
 
 def encode(document: Document) -> bytes:
@@ -76,10 +77,13 @@ def _seal_of(data: bytes | memoryview) -> bytes:
 
 
 def _check_seal(data: memoryview, end: int) -> None:
-    """Refuse what changed since it was written; files of other programs have no checksum."""
-    tail = bytes(data[end : end + 256])
-    if tail and _SEAL.startswith(tail[: len(_SEAL)]) and tail != _seal_of(data[:end]):
-        raise FormatError("it is damaged: its checksum is that of other bytes")
+    """Refuse what changed since it was written; files of other programs have nothing behind their end.
+
+    A changed end is told by the checksum, which is at the very end of the data.
+    """
+    sealed = bytes(data[-_SEAL_LENGTH:]).startswith(_SEAL)
+    if (end < len(data) or sealed) and data[end:] != _seal_of(data[:end]):
+        raise FormatError(f"it is damaged: what follows its {end} bytes is not their checksum")
 
 
 def _opaque(array: NDArray[Any], place: Place) -> NDArray[Any]:

@@ -59,8 +59,8 @@ void check_electrons(LAMMPS *lmp, const std::string &name) {
     lmp->error->all(FLERR, "ttm fix id is not found: ttm {}; write `fix {} all ttm ...` before the run", name, name);
   if (std::strcmp(fix->style, "ttm") != 0 && std::strcmp(fix->style, "ttm/mod") != 0)
     lmp->error->all(FLERR,
-                    "ttm {}: fix {} is of style {}; the temperatures of electrons are read from fix ttm and fix ttm/mod "
-                    "alone",
+                    "ttm {}: fix {} is of style {}; the temperatures of electrons are read from fix ttm and fix "
+                    "ttm/mod alone",
                     name, name, fix->style);
 }
 
@@ -75,7 +75,8 @@ Electrons electrons(LAMMPS *lmp, const std::string &name) {
     if (size != static_cast<long long>(numbers.size()) - kHead) size = 0;
   }
   MPI_Bcast(&size, 1, MPI_LONG_LONG, 0, lmp->world);
-  if (size == 0) lmp->error->all(FLERR, "ttm {}: this LAMMPS keeps the temperatures of electrons in a form that is not known", name);
+  if (size == 0)
+    lmp->error->all(FLERR, "ttm {}: this LAMMPS keeps the temperatures of electrons in a form that is not known", name);
   MPI_Bcast(found.cells, 3, MPI_INT, 0, lmp->world);
   if (lmp->comm->me == 0) found.temperatures.assign(numbers.begin() + kHead, numbers.end());
   found.temperatures.resize(size);

@@ -85,9 +85,10 @@ void FixDplr::open(const std::string &model) {
   DP_DeleteChar(text);
   if (!message.empty())
     error->one(FLERR,
-               "fix dplr: {} The file that fix dplr takes is that of the dipoles, not the model of the energy. A model of the "
-               "energy with `modifier` holds both; write its dipoles to a file with\n  python -c \"from dp_core.model_file "
-               "import load_model, save_model; save_model(load_model('{}').modifier.dipole, 'dipole.dp')\"",
+               "fix dplr: {} The file that fix dplr takes is that of the dipoles, not the model of the energy. A model "
+               "of the energy with `modifier` holds both; write its dipoles to a file with\n  python -c \"from "
+               "dp_core.model_file import load_model, save_model; "
+               "save_model(load_model('{}').modifier.dipole, 'dipole.dp')\"",
                message, model);
   modifier_ = DP_NewDipoleChargeModifierWithParam(model.c_str(), 0, kScope);
   check(DP_DipoleChargeModifierCheckOK(modifier_));

@@ -130,8 +130,8 @@ Options parse_options(const std::vector<std::string> &words, const Sizes &sizes,
     } else if (key == "ttm") {
       options.electrons = reader.text("invalid ttm key: should be ttm ttm_fix_id(str)");
       if (sizes.aparam > 1 || (sizes.aparam == 0 && sizes.fparam != 1))
-        fail("ttm: a temperature of electrons is one atomic parameter, or one frame parameter of a model without atomic ones, "
-             "but this model takes " + std::to_string(sizes.aparam) + " and " + std::to_string(sizes.fparam) +
+        fail("ttm: a temperature of electrons is one atomic parameter, or one frame parameter of a model without "
+             "atomic ones, but this model takes " + std::to_string(sizes.aparam) + " and " + std::to_string(sizes.fparam) +
              ": remove `ttm` from the pair_style line");
     } else if (key == "virtual_len" || key == "spin_norm") {
       fail(key + " belongs to spin models of an old format: convert the model and use pair_style deepspin without it");

@@ -137,12 +137,18 @@ void PairDeep::evaluate(Model &model, bool per_atom, Result &result) {
     result.atom_virial.assign(9 * atoms_.nghost, 0);
     return model.forget_list();
   }
+  const std::string problem = attempt([&] { model.evaluate(atoms_, per_atom, result); });
+  if (!problem.empty()) error->one(FLERR, "{}", problem);
+}
+
+std::string PairDeep::attempt(const std::function<void()> &evaluation) const {
   try {
-    model.evaluate(atoms_, per_atom, result);
+    evaluation();
+    return "";
   } catch (const std::runtime_error &e) {
     const bool untold = sizes_.charge_spin && options_.charge_spin.empty();
     const char *more = untold ? " Write `charge_spin CHARGE MULTIPLICITY` on the pair_style line." : "";
-    error->one(FLERR, "pair_style {}: {}{}", name_, e.what(), more);
+    return "pair_style " + name_ + ": " + e.what() + more;
   }
 }
 

@@ -1,6 +1,7 @@
 // pair_style deepmd and pair_style deepspin: forces of deep potentials, and how far several of them are apart.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,8 +28,8 @@ class PairDeep : public LAMMPS_NS::Pair {
   // a restart file holds no model: its path is in the input, which follows read_restart
   void write_restart(FILE *) override {}
   void write_restart_settings(FILE *) override {}
-  void read_restart(FILE *) override { note_restart(); }
-  void read_restart_settings(FILE *) override { note_restart(); }
+  void read_restart(FILE *) override {}
+  void read_restart_settings(FILE *) override {}
 
   int pack_forward_comm(int n, int *list, double *buf, int pbc_flag, int *pbc) override;
   void unpack_forward_comm(int n, int first, double *buf) override;
@@ -49,7 +50,6 @@ class PairDeep : public LAMMPS_NS::Pair {
   void agree(const std::string &problem);
   void allocate();
   void open_file();
-  void note_restart();
   void report();
 
   // parameters.cpp
@@ -62,6 +62,7 @@ class PairDeep : public LAMMPS_NS::Pair {
   void fill_list();
   void evaluate(Model &model, bool per_atom, Result &result);
   void evaluate_whole(Model &model, bool per_atom, Result &result);
+  std::string attempt(const std::function<void()> &evaluation) const;  // what is wrong in it, and what to write
   void add(const Result &result, bool ghosts);
   void add_per_atom(const Result &result);
   void write_deviation();

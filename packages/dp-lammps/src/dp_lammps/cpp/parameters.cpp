@@ -19,8 +19,9 @@ void PairDeep::check_sources() {
   const int frame = sizes_.fparam;
   const bool electrons = !options_.electrons.empty();
   if (electrons) check_electrons(lmp, options_.electrons);
-  if (frame && !(electrons && sizes_.aparam == 0) && options_.fparam.empty() && options_.fparam_compute.empty() && options_.fparam_fix.empty() &&
-      !models_[0].default_fparam())
+  const bool frame_given = (electrons && sizes_.aparam == 0) || !options_.fparam.empty() ||
+                           !options_.fparam_compute.empty() || !options_.fparam_fix.empty();
+  if (frame && !frame_given && !models_[0].default_fparam())
     error->all(FLERR, "pair_style {}: the model takes {} frame parameters: write `fparam` and their values on its line",
                name_, frame);
   if (sizes_.aparam && !electrons && options_.aparam.empty() && options_.aparam_compute.empty())

@@ -4,7 +4,6 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
-#include <set>
 #include <stdexcept>
 #include <sys/stat.h>
 
@@ -59,12 +58,9 @@ int rank_in_node(int me, int nprocs, MPI_Comm world) {
   return rank;
 }
 
-/// Each LAMMPS that has read a restart file and not run since: its files of deviations go on. The pair style itself
-/// cannot remember it, as hybrid styles make their parts anew at the pair_style line that follows.
-std::set<const LAMMPS *> &restarted() {
-  static std::set<const LAMMPS *> all;
-  return all;
-}
+/// Whether a restart file was read and no run followed: files of deviations go on. LAMMPS is asked, because the pair
+/// style cannot remember it: hybrid styles make their parts anew at the pair_style line that follows.
+bool restarted(const LAMMPS &lmp) { return lmp.restart_ver >= 0 && lmp.update->first_update == 0; }
 
 }  // namespace
 
@@ -138,11 +134,9 @@ void PairDeep::open_file() {
     std::vector<std::string> names{"max_devi_v", "min_devi_v", "avg_devi_v"};
     for (const char *part : with_spin_ ? std::vector<const char *>{"fr", "fm"} : std::vector<const char *>{"f"})
       for (const char *kind : {"max", "min", "avg"}) names.push_back(std::string(kind) + "_devi_" + part);
-    file_.open(options_.out_file, restarted().count(lmp) > 0, names, options_.atomic && !with_spin_ ? "atm_devi_f(N)" : "");
+    file_.open(options_.out_file, restarted(*lmp), names, options_.atomic && !with_spin_ ? "atm_devi_f(N)" : "");
   }
 }
-
-void PairDeep::note_restart() { restarted().insert(lmp); }
 
 void PairDeep::report() {
   if (comm->me != 0) return;
@@ -239,7 +233,6 @@ void PairDeep::init_style() {
   if (with_spin_) reach_virtual_atoms();
   check_special_bonds();
   check_sources();
-  restarted().erase(lmp);
   neighbor->add_request(this, NeighConst::REQ_FULL);
   for (auto &model : models_) model.forget_list();
   calls_ = -1;

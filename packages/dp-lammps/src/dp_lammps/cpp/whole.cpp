@@ -2,12 +2,10 @@
 // own: dp-ops finds the atoms of other ranks that these depend on, each of them once, and no others. Ghosts as wide as
 // that would burden all of LAMMPS, and be more than all atoms where the system is not much wider than the messages come.
 #include <algorithm>
-#include <stdexcept>
 
 #include "atom.h"
 #include "comm.h"
 #include "domain.h"
-#include "error.h"
 #include "pair_deep.h"
 
 using namespace LAMMPS_NS;
@@ -38,11 +36,12 @@ Shares shares(int n, int nprocs, MPI_Comm world) {
   return result;
 }
 
-/// The values of the atoms of all ranks; those of ghosts, behind the others, are left out.
+/// The values of the atoms of all ranks; those of ghosts, behind the others, are left out. Nothing that MPI reads is
+/// const, as LAMMPS' stand-in for it takes pointers to what may be written.
 template <typename T>
-std::vector<T> gathered(const std::vector<T> &values, int n, int width, const Shares &atoms, MPI_Comm world,
+std::vector<T> gathered(std::vector<T> &values, int n, int width, const Shares &atoms, MPI_Comm world,
                         MPI_Datatype type) {
-  const Shares s = atoms.scaled(width);
+  Shares s = atoms.scaled(width);
   std::vector<T> all(s.total);
   MPI_Allgatherv(values.data(), n * width, type, all.data(), s.counts.data(), s.starts.data(), type, world);
   return all;
@@ -50,7 +49,7 @@ std::vector<T> gathered(const std::vector<T> &values, int n, int width, const Sh
 
 /// Gives each rank what all have found of its atoms, followed by zeros for its ghosts.
 void sum(std::vector<double> &values, int n, int nghost, int width, const Shares &atoms, MPI_Comm world) {
-  const Shares s = atoms.scaled(width);
+  Shares s = atoms.scaled(width);
   std::vector<double> own(static_cast<size_t>(n + nghost) * width, 0);
   MPI_Reduce_scatter(values.data(), own.data(), s.counts.data(), MPI_DOUBLE, MPI_SUM, world);
   values = std::move(own);
@@ -87,11 +86,7 @@ void PairDeep::evaluate_whole(Model &model, bool per_atom, Result &result) {
   separate_images(all, domain->periodicity, cutoff_ / length_);
   result = Result();
   const int first = ranks.starts[comm->me];
-  try {
-    model.evaluate_part(all, first, n, per_atom, result);
-  } catch (const std::runtime_error &e) {
-    error->one(FLERR, "pair_style {}: {}", name_, e.what());
-  }
+  agree(attempt([&] { model.evaluate_part(all, first, n, per_atom, result); }));
   sum(result.force, n, nghost, 3, ranks, world);
   if (with_spin_) sum(result.magnetic, n, nghost, 3, ranks, world);
   if (!per_atom) return;
