@@ -6,6 +6,8 @@ import json
 import logging
 import shutil
 
+import lmdb
+import msgpack
 import numpy as np
 import pytest
 
@@ -395,6 +397,30 @@ def test_data_without_labels(tiny, tmp_path, caplog):
     with pytest.raises(DataError, match="No frame of the training data has energy or force or virial, so there is"):
         run(tiny_document, tmp_path)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_defaults_are_no_labels_to_train_on(tiny, tmp_path):
+    """The coefficients of atomic energies count where they are absent, but belong to energies."""
+    loss = {"enable_atom_ener_coeff": True, "start_pref_f": 0, "limit_pref_f": 0, "start_pref_v": 0, "limit_pref_v": 0}
+    document = tiny(loss=loss)
+    for path in tmp_path.glob("data/*/set.000/energy.npy"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"has energy, so there is nothing to train on. They have: force, virial. Add"):
+        run(document, tmp_path)
+
+
+def test_lmdb_labels_that_do_not_count(tiny, tmp_path):
+    def packed(array):
+        return {"type": str(array.dtype), "shape": list(array.shape), "data": array.tobytes()}
+
+    labels = {"energies": packed(np.zeros(1)), "forces": packed(np.zeros((2, 3))), "virials": packed(np.zeros(9))}
+    frame = {"atom_types": packed(np.array([0, 1])), "cells": packed(5 * np.eye(3)), "coords": packed(np.eye(3)[:2])}
+    frame |= labels | {f"find_{name}": 0.0 for name in labels}
+    with lmdb.open(str(tmp_path / "data.lmdb"), map_size=1 << 20) as env, env.begin(write=True) as transaction:
+        transaction.put(b"__metadata__", msgpack.packb({"nframes": 1, "type_map": ["O", "H"]}))
+        transaction.put(b"000000000000", msgpack.packb(frame))
+    with pytest.raises(DataError, match=r"energy or force or virial, so there .* They have: no labels"):
+        run(tiny(training_data={"systems": ["data.lmdb"]}), tmp_path)
 
 
 def test_shapes_of_all_files_are_checked_first(tiny, tmp_path, monkeypatch):

@@ -225,19 +225,21 @@ def check_labels(data: Data, model: Any, loss: Loss, reporter: Reporter) -> None
                 reporter.warning(f"{where}: {told}")
                 virtual = None  # once is enough
             reporter.progress("Data", done, len(sample))
-        there = found.union(*(system.available() for system in systems))
-        absent = [label.key for label in wanted if label.key not in there]
+        seen = frozenset[str]().union(*(system.available() for system in systems))
+        # a default that counts is nothing to train on by itself
+        needed = [label.key for label in wanted if not label.counts_when_absent]
+        absent = [key for key in needed if key not in found | seen]
         if not systems or not absent:
             continue
         told = f"No frame of the {name} data has {' or '.join(absent)}"
-        seen = f"They have: {', '.join(sorted(there)) or 'no labels'}."
-        if name == "training" and len(absent) == len(wanted):
-            raise DataError(f"{told}, so there is nothing to train on. {seen} Add labels, or other terms to the loss.")
+        have = f"They have: {', '.join(sorted(seen)) or 'no labels'}."
+        if name == "training" and len(absent) == len(needed):
+            raise DataError(f"{told}, so there is nothing to train on. {have} Add labels, or other terms to the loss.")
         asked = [key for key in absent if key in _ASKED_FOR]
         if name == "training" and asked:
             raise DataError(
                 f"No frame of the training data has {' or '.join(asked)}, for which the loss section has a weight "
-                f"({', '.join(_ASKED_FOR[key] for key in asked)}). {seen} Add the labels, or take the weight away."
+                f"({', '.join(_ASKED_FOR[key] for key in asked)}). {have} Add the labels, or take the weight away."
             )
         reporter.warning(f"{told}; what the loss compares with it counts nothing.")
 
