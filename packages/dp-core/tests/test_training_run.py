@@ -476,7 +476,9 @@ def test_a_model_trained_with_hessians_gives_them(tiny, tmp_path):
     assert DeepPot(run(document, tmp_path).checkpoint, "numpy").has_hessian
     assert DeepPot(run(document | {"training": document["training"] | {"numb_steps": 1}}, tmp_path,
                        restart="model.ckpt").checkpoint, "numpy").has_hessian  # fmt: skip
-    assert not DeepPot(run(tiny(numb_steps=0), tmp_path).checkpoint, "numpy").has_hessian
+    without = DeepPot(run(tiny(numb_steps=0, model={"hessian_mode": False}), tmp_path).checkpoint, "numpy")
+    assert not without.has_hessian
+    assert "hessian_mode" not in without.get_model_def_script()
 
 
 def test_unwritable_folder(tiny, tmp_path):
