@@ -253,6 +253,26 @@ def test_closed(water):
         pot.eval_descriptor(*water.inputs)
 
 
+@pytest.mark.parametrize("name", ["polar_full", "hessian"])
+def test_other_derivatives_are_compiled_once(golden, monkeypatch, name):
+    """And are no more there once the model is closed."""
+    made, evaluator = [], NumpyBackend.evaluator
+    monkeypatch.setattr(NumpyBackend, "evaluator", lambda self, *a: made.append(a[1:]) or evaluator(self, *a))
+    coord, box, types = golden(name).inputs
+    pot = DeepEval(golden(name).path, "numpy")
+
+    def derivatives():
+        if name == "polar_full":
+            return pot.eval_full(coord[:1], box[:1], types)[1]
+        return pot.hessian(Structure(coord[0].reshape(-1, 3), box[0].reshape(3, 3), types))
+
+    np.testing.assert_array_equal(derivatives(), derivatives())
+    assert len([functions for functions in made if functions]) == 1
+    pot.close()
+    with pytest.raises(DpError, match="closed"):
+        derivatives()
+
+
 def test_frames_of_different_sizes(water, backend):
     pot = DeepPot(water.path, backend)
     coord, box, types = water.inputs

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dp_core import arrays
-from dp_core.backend import SUFFIXES, Backend, Evaluator, default_backend, get_backend
+from dp_core.backend import SUFFIXES, Backend, Derived, Evaluator, default_backend, get_backend
 from dp_core.call_inputs import as_structures, checked_structure, repeated
 from dp_core.errors import BackendError, ConfigError, DataError
 from dp_core.inputs import (
@@ -93,7 +93,7 @@ class Predictor(ModelInfo):
             self._evaluate = self._backend.load(Path(model))
         else:
             self._evaluate = self._backend.evaluator(self._model)
-        self._second: Evaluator | None = None  # of second derivatives, once they are asked for
+        self._derived: dict[Derived, Evaluator] = {}  # of other functions of the model, once they are asked for
         self._long_range = LongRange(self._model, self._backend)
         self._rows = _table_rows(auto_batch_size, self._backend)
         self._warned = self._warned_of_spins = False
@@ -196,17 +196,14 @@ class Predictor(ModelInfo):
         """As ``hessian``, with the parameters of the frame in full size."""
         if why := no_second_derivatives(self._model):
             raise ConfigError(why)
-        self._evaluator()
-        natoms = len(structure.types)
+        evaluate, natoms = self._derivative(evaluate_along), len(structure.types)
         if not natoms:
             return np.zeros((0, 0))
         copies = min(3 * natoms, max(1, self._rows // natoms))
         pairs = frame_pairs(structure.coord, structure.box, structure.types, self.neighbor_spec)
         parts = list(self._tables([structure] * copies, parameters.repeated(copies), [pairs] * copies))
         self._warn_of_overflow(parts[0].wanted)
-        if self._second is None:
-            self._second = self._backend.evaluator(self._model, evaluate_along)
-        return hessian(self._second, parts, natoms, copies)
+        return hessian(evaluate, parts, natoms, copies)
 
     def eval_descriptor(
         self,
@@ -278,7 +275,8 @@ class Predictor(ModelInfo):
 
     def close(self) -> None:
         """Free the model's memory on the backend; nothing can be evaluated afterwards."""
-        self._evaluate = self._second = None
+        self._evaluate = None
+        self._derived = {}
 
     def __enter__(self) -> Self:
         return self
@@ -292,6 +290,13 @@ class Predictor(ModelInfo):
         if self._evaluate is None:
             raise BackendError("This model is closed. Open the file again.")
         return self._evaluate
+
+    def _derivative(self, function: Derived) -> Evaluator:
+        """What evaluates another function of the model and its derivative, by its document; made once."""
+        self._evaluator()  # raises for a closed model
+        if function not in self._derived:
+            self._derived[function] = self._backend.evaluator(self._model, function)
+        return self._derived[function]
 
     def _tables(self, structures: Sequence[Structure], parameters: Parameters, pairs: Any = None) -> Any:
         whole = message_passing(self._model)

@@ -63,8 +63,7 @@ class DeepTensor(Predictor):
         """
         structures, na, parameters = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type, charge_spin)
         nf, size = len(structures), self._model.output.size
-        own = self._model.output.differentiable
-        evaluate = None if own else self._backend.evaluator(self._model, evaluate_components)
+        evaluate = None if self._model.output.differentiable else self._derivative(evaluate_components)
         result = self._predicted(structures, [na] * nf, parameters, atomic_virial=atomic, evaluate=evaluate)
         force = result.force.reshape(nf, na, size, 3).transpose(0, 2, 1, 3)
         out = [result.total.reshape(nf, size), force, result.virial.reshape(nf, size, 9)]
