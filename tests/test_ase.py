@@ -268,6 +268,22 @@ def test_each_model_takes_its_own_parameters(golden, atoms):
     assert np.isfinite(atoms.get_dipole_moment()).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "exported"),
+    [
+        ("se_e2_a_oneside", {"natoms", "energy", "free_energy", "energies", "forces", "stress"}),
+        ("dipole", {"dipole"}),
+    ],
+)
+def test_properties_of_ase(golden, atoms, name, exported):
+    """Results that ASE has no name for, such as the virial, are no part of them."""
+    calculator = DP(golden(name).path, backend="numpy")
+    found = calculator.calculate_properties(atoms, sorted(exported - {"natoms"}))
+    assert set(found) == exported
+    for key in exported - {"natoms"}:
+        np.testing.assert_array_equal(found[key], calculator.get_property(key, atoms))
+
+
 def test_elements(water, atoms):
     atoms.calc = DP(water.path, backend="numpy", type_dict={"H": 1, "O": 0})
     assert atoms.get_potential_energy() == pytest.approx(water.data["energy"][0, 0])

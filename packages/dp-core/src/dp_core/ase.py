@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes, equal
+from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from dp_core.errors import ConfigError, DataError, nearest
@@ -122,6 +123,10 @@ class DP(Calculator):
         for part in self._parts:
             own = {key: value for key, value in parameters.items() if key in part.parameters}
             self.results |= part.results(part.prediction(self.atoms, box, own), box)
+
+    def export_properties(self) -> Properties:
+        """The results that ASE has a name for; all are in ``results``."""
+        return Properties({name: value for name, value in self.results.items() if name in all_outputs})
 
     def _parameters(self, atoms: Atoms) -> dict[str, Any]:
         """Those of the structure. Raises DataError for one that no model takes."""
