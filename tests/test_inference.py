@@ -309,6 +309,16 @@ def test_too_many_neighbors_are_warned_of_once(golden, caplog):
     assert "[6, 9]" in message
 
 
+def test_hessians_warn_of_neighbors_in_any_part(golden, caplog):
+    """Two atoms on their own are the first table, a cube with seven neighbours of each corner the others."""
+    cube = np.stack(np.meshgrid([0, 1.5], [0, 1.5], [0, 1.5]), axis=-1).reshape(-1, 3)
+    coord = np.concatenate([[[50.0, 0, 0], [60.0, 0, 0]], cube])
+    pot = DeepPot(golden("sel_overflow_sea").path, "numpy", auto_batch_size=2)
+    pot.hessian(Structure(coord, None, np.zeros(10, int)))
+    (record,) = caplog.records
+    assert "Largest numbers found: 7 O, 0 H" in record.getMessage()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

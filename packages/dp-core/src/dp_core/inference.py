@@ -202,7 +202,7 @@ class Predictor(ModelInfo):
         copies = min(3 * natoms, max(1, self._rows // natoms))
         pairs = frame_pairs(structure.coord, structure.box, structure.types, self.neighbor_spec)
         parts = list(self._tables([structure] * copies, parameters.repeated(copies), [pairs] * copies))
-        self._warn_of_overflow(parts[0].wanted)
+        self._warn_of_overflow(np.max([part.wanted for part in parts], axis=0))
         return hessian(evaluate, parts, natoms, copies)
 
     def eval_descriptor(
