@@ -119,15 +119,17 @@ class Predictor(ModelInfo):
         """Energies, forces and virials of frames of any sizes, or what the model predicts instead.
 
         fparam: (frames, d); aparam: (all atoms, d), frame after frame; charge_spin: (frames, 2); spin: (all atoms,
-        3) in μB. ``pairs``, of ``neighbors.frame_pairs`` with a skin, may be used again while no atom has moved more
-        than half of that skin; those of models with spins are of the atoms and virtual atoms. A structure is anything
-        with ``coord``, ``box`` and ``types``.
+        3) in μB. One set of parameters serves all frames or atoms, or the atoms of each of equal frames. ``pairs``, of
+        ``neighbors.frame_pairs`` with a skin, may be used again while no atom has moved more than half of that skin;
+        those of models with spins are of the atoms and virtual atoms. A structure is anything with ``coord``, ``box``
+        and ``types``.
 
         Raises DataError for inputs that do not fit the model.
         """
         structures = [checked_structure(s, f"structure {k}") for k, s in enumerate(structures)]
         natoms = [len(s.types) for s in structures]
-        parameters = self._parameters(len(natoms), sum(natoms), None, fparam, aparam, charge_spin)
+        same = natoms[0] if len(set(natoms)) == 1 else None
+        parameters = self._parameters(len(natoms), sum(natoms), same, fparam, aparam, charge_spin)
         spins = self._spins(structures, spin)
         return self._predicted(structures, natoms, parameters, spins, atomic_virial=atomic_virial, pairs=pairs)
 
