@@ -191,6 +191,24 @@ def test_hessians_in_small_tables(golden, rows):
     assert pot.hessian(Structure(np.zeros((0, 3)), None, np.zeros(0, int))).shape == (0, 0)
 
 
+def test_hessians_hold_no_more_than_a_table_of_the_backend(golden, monkeypatch):
+    """Without a limit of atoms that are evaluated together, too."""
+    monkeypatch.setattr(NumpyBackend, "chunk_rows", 30)
+    sizes, evaluator = [], NumpyBackend.evaluator
+
+    def watched(self, model, *function):
+        found = evaluator(self, model, *function)
+        return lambda moved: sizes.append(len(moved.table.types)) or found(moved)
+
+    monkeypatch.setattr(NumpyBackend, "evaluator", watched)
+    coord, box, types = golden("hessian").inputs
+    pot = DeepPot(golden("hessian").path, "numpy", auto_batch_size=False)
+    found = pot.hessian(Structure(coord[0].reshape(-1, 3), box[0].reshape(3, 3), types))
+    assert max(sizes) <= 30
+    assert len(sizes) == -(-3 * len(types) // (30 // len(types)))
+    assert found.shape == (3 * len(types),) * 2
+
+
 @pytest.mark.parametrize("name", ["compress_sea", "dpa2_small", "zbl_dpa1"])
 def test_hessians_are_slopes_of_forces(golden, backend, name):
     case = golden(name)

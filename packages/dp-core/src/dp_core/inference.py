@@ -187,8 +187,9 @@ class Predictor(ModelInfo):
     ) -> Floats:
         """Second derivatives of the energy of one frame, (3N, 3N) in eV/Å², by the backend. Parameters as in ``eval``.
 
-        It takes 3N evaluations of derivatives of the force, and memory for the result and for tables of as many atoms
-        as are evaluated together. Raises ConfigError for models without, of spins or with a long-range part.
+        It takes 3N evaluations of derivatives of the force, and memory for the result and for tables of the frame, or
+        of as many copies of a small one as suit the backend, and fewer with a smaller ``auto_batch_size``. Raises
+        ConfigError for models without, of spins or with a long-range part.
         """
         structure = checked_structure(structure, "the structure")
         natoms = len(structure.types)
@@ -201,7 +202,8 @@ class Predictor(ModelInfo):
         evaluate, natoms = self._derivative(evaluate_along), len(structure.types)
         if not natoms:
             return np.zeros((0, 0))
-        copies = min(3 * natoms, max(1, self._rows // natoms))
+        together = min(self._rows, self._backend.chunk_rows)  # without auto_batch_size, rows have no limit
+        copies = min(3 * natoms, max(1, together // natoms))
         pairs = frame_pairs(structure.coord, structure.box, structure.types, self.neighbor_spec)
         parts = list(self._tables([structure] * copies, parameters.repeated(copies), [pairs] * copies))
         self._warn_of_overflow(np.max([part.wanted for part in parts], axis=0))
