@@ -198,7 +198,9 @@ class Predictor(ModelInfo):
     def _hessian(self, structure: Structure, parameters: Parameters) -> Floats:
         """As ``hessian``, with the parameters of the frame in full size."""
         if why := no_second_derivatives(self._model):
-            raise ConfigError(why)
+            energy = self._model.output.kind == "energy"
+            remedy = "Take differences of the forces of predict." if energy else "Open a model of the energy."
+            raise ConfigError(f"{why} {remedy}")
         evaluate, natoms = self._derivative(evaluate_along), len(structure.types)
         if not natoms:
             return np.zeros((0, 0))
