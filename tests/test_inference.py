@@ -471,6 +471,18 @@ def test_type_embeddings(golden, backend, name):
         DeepPot(golden("se_e2_a_oneside").path, "numpy").eval_typeebd()
 
 
+def test_type_embeddings_with_spins(golden):
+    """The types, their virtual atoms, padding; the rows of atoms are those behind their descriptors."""
+    case = golden("spin_dpa1")
+    pot = DeepPot(case.path, "numpy")
+    rows, ntypes = pot.eval_typeebd(), pot.get_ntypes()
+    assert len(rows) == 2 * ntypes + 1
+    assert not rows[-1].any()
+    assert len(np.unique(rows, axis=0)) == len(rows)
+    behind = pot.eval_descriptor(*case.inputs, spin=case.data["spin"])[..., -rows.shape[1] :]
+    np.testing.assert_allclose(behind, np.broadcast_to(rows[case.data["atype"]], behind.shape), atol=1e-12)
+
+
 def test_embeddings(golden):
     case = golden("dpa2_small")
     pot = DeepPot(case.path, "numpy")

@@ -265,10 +265,11 @@ class Predictor(ModelInfo):
         return descriptor, hidden.astype(dtype), hidden.sum(axis=1).astype(dtype)
 
     def eval_typeebd(self) -> NDArray[np.floating]:
-        """The numbers that stand for each type, (types + 1, width), in the last row those of virtual atoms, zeros.
+        """The numbers that stand for each type, (types + 1, width), in the last row those of padding, zeros.
 
-        They are those of the model whose descriptor ``eval_descriptor`` gives; of a hybrid, side by side. Raises
-        ConfigError for models without.
+        Of models with spins, the virtual atoms of each type have a row after those of the types: (2·types + 1, width).
+        Where the file says that its embedding has no padding, the last row is absent. They are those of the model whose
+        descriptor ``eval_descriptor`` gives; of a hybrid, side by side. Raises ConfigError for models without.
         """
         self._evaluator()
         found = type_embeddings(self._model)
