@@ -13,6 +13,7 @@ import pytest
 import dp_core
 from dp_core import ConfigError, DataError, DeepEval, DeepPot, DpError, NonFiniteError, Structure
 from dp_core.backend import default_backend, get_backend
+from dp_core.descriptors.dpa2 import DPA2
 from dp_core.model_file import document_bytes, load_model
 from dp_core.module import replace
 from dp_core.neighbors import NeighborSpec
@@ -483,14 +484,28 @@ def test_type_embeddings_with_spins(golden):
     np.testing.assert_allclose(behind, np.broadcast_to(rows[case.data["atype"]], behind.shape), atol=1e-12)
 
 
-def test_embeddings(golden):
+def test_embeddings(golden, monkeypatch):
     case = golden("dpa2_small")
+    calls, descriptor = [], DPA2.__call__
+    monkeypatch.setattr(DPA2, "__call__", lambda *a: calls.append(a) or descriptor(*a))
     pot = DeepPot(case.path, "numpy")
     descriptor, of_atoms, of_frames = pot.eval_embedding(*case.inputs)
     assert {x.dtype for x in (descriptor, of_atoms, of_frames)} == {np.dtype("float32")}
     np.testing.assert_allclose(descriptor, case.data["descriptor"], rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(of_atoms, case.data["fitting_last_layer"], rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(of_frames, case.data["fitting_last_layer"].sum(axis=1), rtol=1e-6)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("name", ["spin_dpa1", "linear_mean", "hybrid_sea_dpa1"])
+def test_embeddings_are_descriptors_and_last_layers(golden, backend, name):
+    case = golden(name)
+    pot = DeepPot(case.path, backend)
+    found = pot.eval_embedding(*case.inputs, dtype=np.float64, **case.parameters)
+    descriptor = pot.eval_descriptor(*case.inputs, **case.parameters)
+    hidden = pot.eval_fitting_last_layer(*case.inputs, **case.parameters)
+    for x, y in zip(found, (descriptor, hidden, hidden.sum(axis=1)), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["dipole", "polar_full"])

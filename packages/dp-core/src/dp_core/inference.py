@@ -34,7 +34,7 @@ from dp_core.inputs import (
 from dp_core.long_range import LongRange, refuse_atomic_virial, with_long_range
 from dp_core.model_file import load_model
 from dp_core.model_info import ModelInfo
-from dp_core.models.protocol import message_passing, no_second_derivatives, type_embeddings
+from dp_core.models.protocol import members, message_passing, no_second_derivatives, type_embeddings
 from dp_core.module import Array
 from dp_core.neighbors import Floats, Ints, Neighborhood, PairList, frame_pairs
 from dp_core.nn.type_embedding import TypeEmbedding
@@ -51,7 +51,11 @@ def _descriptor(model: Any, table: Neighborhood) -> Array:
 
 
 def _last_layer(model: Any, table: Neighborhood) -> Array:
-    return model.eval_fitting_last_layer(table)
+    return model.eval_embedding(table)[1]
+
+
+def _embedding(model: Any, table: Neighborhood) -> Array:
+    return arrays.concat([arrays.cast(x, "float64") for x in model.eval_embedding(table)], axis=-1)
 
 
 def _of_types(embeddings: tuple[TypeEmbedding, ...], _: Any) -> Array:
@@ -259,10 +263,11 @@ class Predictor(ModelInfo):
 
         The sum is that of the atoms of each frame, (frames, m), virtual ones left out. Inputs as in ``eval``.
         """
-        given = (coords, cells, atom_types, fparam, aparam, mixed_type)
-        descriptor = self.eval_descriptor(*given, dtype, charge_spin, spin)
-        hidden = self.eval_fitting_last_layer(*given, None, charge_spin, spin)
-        return descriptor, hidden.astype(dtype), hidden.sum(axis=1).astype(dtype)
+        inputs = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type, charge_spin)
+        both = self._features(_embedding, *inputs, None, spin)
+        width = members(self._model)[0].model.descriptor.dim_out
+        descriptor, hidden = both[..., :width], both[..., width:]
+        return descriptor.astype(dtype), hidden.astype(dtype), hidden.sum(axis=1).astype(dtype)
 
     def eval_typeebd(self) -> NDArray[np.floating]:
         """The numbers that stand for each type, (types + 1, width), in the last row those of padding, zeros.
