@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dp_core import arrays
-from dp_core.backend import SUFFIXES, Backend, Derived, Evaluator, default_backend, get_backend
+from dp_core.backend import SUFFIXES, Backend, Derived, DerivedEvaluator, Evaluator, default_backend, get_backend
 from dp_core.call_inputs import as_structures, checked_structure, repeated
 from dp_core.errors import BackendError, ConfigError, DataError
 from dp_core.inputs import (
@@ -97,7 +97,7 @@ class Predictor(ModelInfo):
             self._evaluate = self._backend.load(Path(model))
         else:
             self._evaluate = self._backend.evaluator(self._model)
-        self._derived: dict[Derived, Evaluator] = {}  # of other functions of the model, once they are asked for
+        self._derived: dict[Derived, DerivedEvaluator] = {}  # of other functions of the model, once they are asked for
         self._long_range = LongRange(self._model, self._backend)
         self._rows = _table_rows(auto_batch_size, self._backend)
         self._warned = self._warned_of_spins = False
@@ -303,7 +303,7 @@ class Predictor(ModelInfo):
             raise BackendError("This model is closed. Open the file again.")
         return self._evaluate
 
-    def _derivative(self, function: Derived) -> Evaluator:
+    def _derivative(self, function: Derived) -> DerivedEvaluator:
         """What evaluates another function of the model and its derivative, by its document; made once."""
         self._evaluator()  # raises for a closed model
         if function not in self._derived:
