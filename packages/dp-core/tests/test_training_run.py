@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from types import SimpleNamespace
 
 import lmdb
 import msgpack
@@ -19,6 +20,7 @@ from dp_core.neighbors import frame_neighbors
 from dp_core.numpy_backend import NumpyBackend
 from dp_core.schema import load_input
 from dp_core.training import LogReporter, load_checkpoint, train
+from dp_core.training.setup import Data, check_labels
 from dp_core.training.validation import Mean, full_errors
 
 
@@ -397,6 +399,17 @@ def test_data_without_labels(tiny, tmp_path, caplog):
     with pytest.raises(DataError, match="No frame of the training data has energy or force or virial, so there is"):
         run(tiny_document, tmp_path)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_labels_that_a_loss_of_a_plugin_asks_for(tiny, tmp_path, model):
+    tiny()
+    systems = open_systems(str(tmp_path / "data/a"), model.type_map)
+    wanted = [Label("energy", 1), Label("curl", 3, asked_by="start_pref_curl")]
+    loss = SimpleNamespace(labels=lambda model: wanted)
+    with pytest.raises(
+        DataError, match=r"training data has curl, .* \(start_pref_curl\)\. They have: energy, force, v"
+    ):
+        check_labels(Data(systems, None, model.type_map), model, loss, LogReporter())
 
 
 def test_defaults_are_no_labels_to_train_on(tiny, tmp_path):
