@@ -12,7 +12,7 @@ from dpdata.driver import Driver  # type: ignore[import-not-found]
 
 from dp_core.call_inputs import as_structures
 from dp_core.errors import DataError, nearest
-from dp_core.inference import DeepPot
+from dp_core.predictors import DeepPot
 
 
 @Driver.register("dp-core")

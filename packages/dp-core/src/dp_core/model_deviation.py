@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from dp_core.call_inputs import as_structures
 from dp_core.errors import ConfigError, DataError
-from dp_core.inference import DeepPot
 from dp_core.neighbors import Floats
+from dp_core.predictors import DeepPot
 
 COLUMNS = ("max_devi_v", "min_devi_v", "avg_devi_v", "max_devi_f", "min_devi_f", "avg_devi_f", "devi_e")
 
