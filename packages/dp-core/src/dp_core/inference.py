@@ -250,7 +250,7 @@ class Predictor(ModelInfo):
         """
         inputs = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type, charge_spin)
         both = self._features(_embedding, *inputs, None, spin)
-        width = members(self._model)[0].model.descriptor.dim_out
+        width = next((member.model.descriptor.dim_out for member in members(self._model)), 0)
         descriptor, hidden = both[..., :width], both[..., width:]
         return descriptor.astype(dtype), hidden.astype(dtype), hidden.sum(axis=1).astype(dtype)
 
