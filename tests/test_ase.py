@@ -260,9 +260,28 @@ def test_each_model_takes_its_own_parameters(golden, atoms):
     atoms.info = {"fparam": case.data["fparam"][0], "aparam": case.data["aparam"][0]}
     atoms.calc = DP([case.path, golden("dipole").path], backend="numpy")
     assert atoms.get_potential_energy() == pytest.approx(case.data["energy"][0, 0], rel=1e-9)
-    atoms.calc = DP(golden("dipole").path, backend="numpy")
-    with pytest.raises(DataError, match="the model has none"):
-        atoms.get_dipole_moment()
+    for models in ([golden("dipole").path], [golden("dipole").path, golden("se_e2_a_oneside").path]):
+        atoms.calc = DP(models, backend="numpy")
+        with pytest.raises(DataError, match=r"info\['aparam'\] is set, but no model of .* Remove it: del atoms.info"):
+            atoms.get_dipole_moment()
+    atoms.info = {"fparam": None}
+    assert np.isfinite(atoms.get_dipole_moment()).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "exported"),
+    [
+        ("se_e2_a_oneside", {"natoms", "energy", "free_energy", "energies", "forces", "stress"}),
+        ("dipole", {"dipole"}),
+    ],
+)
+def test_properties_of_ase(golden, atoms, name, exported):
+    """Results that ASE has no name for, such as the virial, are no part of them."""
+    calculator = DP(golden(name).path, backend="numpy")
+    found = calculator.calculate_properties(atoms, sorted(exported - {"natoms"}))
+    assert set(found) == exported
+    for key in exported - {"natoms"}:
+        np.testing.assert_array_equal(found[key], calculator.get_property(key, atoms))
 
 
 def test_elements(water, atoms):

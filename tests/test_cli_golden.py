@@ -105,6 +105,20 @@ def test_hessians_of_data_that_have_them(tmp_path, capsys, monkeypatch):
     assert "Hessian MAE        : " in "".join(lines)
 
 
+def test_hessians_of_data_are_passed_over_by_models_without(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with np.load(GOLDEN / "dplr.npz") as case:
+        folder = tmp_path / "data/set.000"
+        folder.mkdir(parents=True)
+        for name in ("coord", "box", "energy"):
+            np.save(folder / f"{name}.npy", case[name].reshape(len(case["coord"]), -1))
+        np.save(folder / "hessian.npy", np.zeros((len(case["coord"]), (3 * len(case["atype"])) ** 2)))
+        np.savetxt(tmp_path / "data/type.raw", case["atype"], fmt="%d")
+    lines = printed(capsys, "test", "-m", str(GOLDEN / "dplr.dp"), "-s", "data")
+    assert "Energy RMSE" in "".join(lines)
+    assert "Hessian" not in "".join(lines)
+
+
 def test_frozen_with_hessians(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = str(GOLDEN / "hessian.dp")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dp_core import DataError, DeepPot
+from dp_core import DataError, DeepPot, load_model
+from dp_core.module import replace
 
 dpdata = pytest.importorskip("dpdata")
 
@@ -31,6 +32,13 @@ def system(case, names=("H", "O"), nopbc=False):
         "orig": np.zeros(3),
     }
     return dpdata.System(data=data | ({"nopbc": True} if nopbc else {}))
+
+
+def test_second_derivatives_are_not_computed(water, monkeypatch):
+    marked = DeepPot(replace(load_model(water.path), script={"hessian_mode": True}), "numpy")
+    monkeypatch.setattr(DeepPot, "_hessian", None)
+    labeled = system(water).predict(marked, driver="dp-core")
+    np.testing.assert_allclose(labeled["forces"], system(water).predict(water.path, driver="dp-core")["forces"])
 
 
 @pytest.mark.parametrize("driver", ["dp-core", "dp", "deepmd", "deepmd-kit"])

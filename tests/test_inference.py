@@ -13,6 +13,7 @@ import pytest
 import dp_core
 from dp_core import ConfigError, DataError, DeepEval, DeepPot, DpError, NonFiniteError, Structure
 from dp_core.backend import default_backend, get_backend
+from dp_core.descriptors.dpa2 import DPA2
 from dp_core.model_file import document_bytes, load_model
 from dp_core.module import replace
 from dp_core.neighbors import NeighborSpec
@@ -191,6 +192,24 @@ def test_hessians_in_small_tables(golden, rows):
     assert pot.hessian(Structure(np.zeros((0, 3)), None, np.zeros(0, int))).shape == (0, 0)
 
 
+def test_hessians_hold_no_more_than_a_table_of_the_backend(golden, monkeypatch):
+    """Without a limit of atoms that are evaluated together, too."""
+    monkeypatch.setattr(NumpyBackend, "chunk_rows", 30)
+    sizes, evaluator = [], NumpyBackend.evaluator
+
+    def watched(self, model, *function):
+        found = evaluator(self, model, *function)
+        return lambda moved: sizes.append(len(moved.table.types)) or found(moved)
+
+    monkeypatch.setattr(NumpyBackend, "evaluator", watched)
+    coord, box, types = golden("hessian").inputs
+    pot = DeepPot(golden("hessian").path, "numpy", auto_batch_size=False)
+    found = pot.hessian(Structure(coord[0].reshape(-1, 3), box[0].reshape(3, 3), types))
+    assert max(sizes) <= 30
+    assert len(sizes) == -(-3 * len(types) // (30 // len(types)))
+    assert found.shape == (3 * len(types),) * 2
+
+
 @pytest.mark.parametrize("name", ["compress_sea", "dpa2_small", "zbl_dpa1"])
 def test_hessians_are_slopes_of_forces(golden, backend, name):
     case = golden(name)
@@ -205,7 +224,10 @@ def test_hessians_are_slopes_of_forces(golden, backend, name):
     np.testing.assert_allclose(found @ random.ravel(), slope, rtol=0, atol=1e-5 * np.abs(slope).max())
 
 
-@pytest.mark.parametrize(("name", "message"), [("dipole", "predicts 'dipole'"), ("spin_dpa1", "has spins")])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("dipole", "predicts 'dipole'; .* Open a model"), ("spin_dpa1", "has spins, .* Take differences")],
+)
 def test_there_is_no_hessian(golden, name, message):
     coord, box, types = golden(name).inputs
     with pytest.raises(ConfigError, match=message):
@@ -253,6 +275,26 @@ def test_closed(water):
         pot.eval_descriptor(*water.inputs)
 
 
+@pytest.mark.parametrize("name", ["polar_full", "hessian"])
+def test_other_derivatives_are_compiled_once(golden, monkeypatch, name):
+    """And are no more there once the model is closed."""
+    made, evaluator = [], NumpyBackend.evaluator
+    monkeypatch.setattr(NumpyBackend, "evaluator", lambda self, *a: made.append(a[1:]) or evaluator(self, *a))
+    coord, box, types = golden(name).inputs
+    pot = DeepEval(golden(name).path, "numpy")
+
+    def derivatives():
+        if name == "polar_full":
+            return pot.eval_full(coord[:1], box[:1], types)[1]
+        return pot.hessian(Structure(coord[0].reshape(-1, 3), box[0].reshape(3, 3), types))
+
+    np.testing.assert_array_equal(derivatives(), derivatives())
+    assert len([functions for functions in made if functions]) == 1
+    pot.close()
+    with pytest.raises(DpError, match="closed"):
+        derivatives()
+
+
 def test_frames_of_different_sizes(water, backend):
     pot = DeepPot(water.path, backend)
     coord, box, types = water.inputs
@@ -287,6 +329,16 @@ def test_too_many_neighbors_are_warned_of_once(golden, caplog):
     message = caplog.records[0].getMessage()
     assert "13 O, 13 H, 26 in all" in message
     assert "[6, 9]" in message
+
+
+def test_hessians_warn_of_neighbors_in_any_part(golden, caplog):
+    """Two atoms on their own are the first table, a cube with seven neighbours of each corner the others."""
+    cube = np.stack(np.meshgrid([0, 1.5], [0, 1.5], [0, 1.5]), axis=-1).reshape(-1, 3)
+    coord = np.concatenate([[[50.0, 0, 0], [60.0, 0, 0]], cube])
+    pot = DeepPot(golden("sel_overflow_sea").path, "numpy", auto_batch_size=2)
+    pot.hessian(Structure(coord, None, np.zeros(10, int)))
+    (record,) = caplog.records
+    assert "Largest numbers found: 7 O, 0 H" in record.getMessage()
 
 
 @pytest.mark.parametrize(
@@ -420,14 +472,40 @@ def test_type_embeddings(golden, backend, name):
         DeepPot(golden("se_e2_a_oneside").path, "numpy").eval_typeebd()
 
 
-def test_embeddings(golden):
+def test_type_embeddings_with_spins(golden):
+    """The types, their virtual atoms, padding; the rows of atoms are those behind their descriptors."""
+    case = golden("spin_dpa1")
+    pot = DeepPot(case.path, "numpy")
+    rows, ntypes = pot.eval_typeebd(), pot.get_ntypes()
+    assert len(rows) == 2 * ntypes + 1
+    assert not rows[-1].any()
+    assert len(np.unique(rows, axis=0)) == len(rows)
+    behind = pot.eval_descriptor(*case.inputs, spin=case.data["spin"])[..., -rows.shape[1] :]
+    np.testing.assert_allclose(behind, np.broadcast_to(rows[case.data["atype"]], behind.shape), atol=1e-12)
+
+
+def test_embeddings(golden, monkeypatch):
     case = golden("dpa2_small")
+    calls, descriptor = [], DPA2.__call__
+    monkeypatch.setattr(DPA2, "__call__", lambda *a: calls.append(a) or descriptor(*a))
     pot = DeepPot(case.path, "numpy")
     descriptor, of_atoms, of_frames = pot.eval_embedding(*case.inputs)
     assert {x.dtype for x in (descriptor, of_atoms, of_frames)} == {np.dtype("float32")}
     np.testing.assert_allclose(descriptor, case.data["descriptor"], rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(of_atoms, case.data["fitting_last_layer"], rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(of_frames, case.data["fitting_last_layer"].sum(axis=1), rtol=1e-6)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("name", ["spin_dpa1", "linear_mean", "hybrid_sea_dpa1"])
+def test_embeddings_are_descriptors_and_last_layers(golden, backend, name):
+    case = golden(name)
+    pot = DeepPot(case.path, backend)
+    found = pot.eval_embedding(*case.inputs, dtype=np.float64, **case.parameters)
+    descriptor = pot.eval_descriptor(*case.inputs, **case.parameters)
+    hidden = pot.eval_fitting_last_layer(*case.inputs, **case.parameters)
+    for x, y in zip(found, (descriptor, hidden, hidden.sum(axis=1)), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["dipole", "polar_full"])

@@ -7,6 +7,7 @@ import pytest
 
 from dp_core import ConfigError, DataError, DeepPot, calc_model_devi
 from dp_core.model_deviation import model_devi, write_model_devi
+from dp_core.module import replace
 
 # computed by DeePMD-kit 3.2.0 for the three models below and the three frames of se_e2_a_oneside
 EXPECTED = [
@@ -49,6 +50,24 @@ def test_numbers(models, water):
     assert found.shape == (3, 8 + 12)
     np.testing.assert_allclose(found[:, :8], EXPECTED, rtol=1e-9)
     np.testing.assert_allclose(found[0, 8:], OF_ATOMS, rtol=1e-9)
+
+
+def test_second_derivatives_are_not_computed(water, models, monkeypatch):
+    """Of models whose ``eval`` gives them."""
+    marked = [DeepPot(replace(m.get_model(), script={"hessian_mode": True}), "numpy") for m in models]
+    monkeypatch.setattr(DeepPot, "_hessian", None)
+    assert all(m.has_hessian for m in marked)
+    np.testing.assert_array_equal(calc_model_devi(*water.inputs, marked), calc_model_devi(*water.inputs, models))
+
+
+def test_atomic_parameters_of_one_frame_serve_all(golden):
+    case = golden("ener_fparam_aparam")
+    coord, box, types = case.inputs
+    given = {"fparam": case.data["fparam"][:1], "aparam": case.data["aparam"][0]}
+    energy = DeepPot(case.path, "numpy").eval(coord, box, types, **given)[0]
+    real = {"energy": energy, "force": np.zeros(coord.shape), "virial": np.zeros((len(coord), 9))}
+    devi = calc_model_devi(coord, box, types, [DeepPot(case.path, "numpy")], real_data=real, **given)
+    np.testing.assert_array_equal(devi[:, 7], 0)
 
 
 def test_relative(models, water):

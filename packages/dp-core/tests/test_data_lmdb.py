@@ -49,6 +49,16 @@ def only(path, type_map=("H", "O")):
     return system
 
 
+def test_labels_that_count_in_no_frame_are_not_there(tmp_path):
+    entries = list(frames())
+    for entry in entries:
+        entry["find_energies"] = entry["find_forces"] = 0.0
+    entries[3]["find_forces"] = packed(np.float32(1.0))
+    system = only(write(tmp_path / "data.lmdb", entries))
+    assert system.available() == {"force", "atom_dipole"}
+    assert [frame.found for frame in system.frames([0, 3], [ENERGY, FORCE])] == [set(), {"force"}]
+
+
 @pytest.mark.parametrize("subdir", [True, False])
 @pytest.mark.parametrize("nlocs", [SIZES, None])
 def test_frames_of_any_size(tmp_path, subdir, nlocs):

@@ -8,10 +8,10 @@ import pytest
 
 from dp_core.descriptors.dpa2 import DPA2
 from dp_core.errors import ConfigError, FormatError
-from dp_core.inference import DeepPot
 from dp_core.models.standard import StandardModel
 from dp_core.module import leaves, map_with_path, replace, tree_map
 from dp_core.neighbors import build_batch, frame_neighbors
+from dp_core.predictors import DeepPot
 from dp_core.schema import parse_model
 from dp_core.schema.section import validate
 from dp_core.training import train

@@ -526,6 +526,14 @@ def test_settings_of_the_whole_are_refused_inside(name, value):
     parse_model(linear(standard(DPA1), **{name: value}))
 
 
+def test_hessian_mode_that_is_off_is_nowhere():
+    """It is the default, and DeePMD-kit refuses scripts that have the key."""
+    for section in (standard(DPA1), linear(standard(DPA1) | {"hessian_mode": False})):
+        settings = parse_model(section | {"hessian_mode": False})
+        assert "hessian_mode" not in str(settings.to_document())
+        assert parse_model(section | {"hessian_mode": True}).to_document()["hessian_mode"] is True
+
+
 def test_other_settings_without_effect():
     with pytest.raises(ConfigError, match="models/0/fitting_net/rcond: has no effect"):
         parse_model(linear(standard(DPA1, rcond=0.1)))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from types import SimpleNamespace
 
+import lmdb
+import msgpack
 import numpy as np
 import pytest
 
@@ -17,6 +20,7 @@ from dp_core.neighbors import frame_neighbors
 from dp_core.numpy_backend import NumpyBackend
 from dp_core.schema import load_input
 from dp_core.training import LogReporter, load_checkpoint, train
+from dp_core.training.setup import Data, check_labels
 from dp_core.training.validation import Mean, full_errors
 
 
@@ -397,6 +401,41 @@ def test_data_without_labels(tiny, tmp_path, caplog):
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_labels_that_a_loss_of_a_plugin_asks_for(tiny, tmp_path, model):
+    tiny()
+    systems = open_systems(str(tmp_path / "data/a"), model.type_map)
+    wanted = [Label("energy", 1), Label("curl", 3, asked_by="start_pref_curl")]
+    loss = SimpleNamespace(labels=lambda model: wanted)
+    with pytest.raises(
+        DataError, match=r"training data has curl, .* \(start_pref_curl\)\. They have: energy, force, v"
+    ):
+        check_labels(Data(systems, None, model.type_map), model, loss, LogReporter())
+
+
+def test_defaults_are_no_labels_to_train_on(tiny, tmp_path):
+    """The coefficients of atomic energies count where they are absent, but belong to energies."""
+    loss = {"enable_atom_ener_coeff": True, "start_pref_f": 0, "limit_pref_f": 0, "start_pref_v": 0, "limit_pref_v": 0}
+    document = tiny(loss=loss)
+    for path in tmp_path.glob("data/*/set.000/energy.npy"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"has energy, so there is nothing to train on. They have: force, virial. Add"):
+        run(document, tmp_path)
+
+
+def test_lmdb_labels_that_do_not_count(tiny, tmp_path):
+    def packed(array):
+        return {"type": str(array.dtype), "shape": list(array.shape), "data": array.tobytes()}
+
+    labels = {"energies": packed(np.zeros(1)), "forces": packed(np.zeros((2, 3))), "virials": packed(np.zeros(9))}
+    frame = {"atom_types": packed(np.array([0, 1])), "cells": packed(5 * np.eye(3)), "coords": packed(np.eye(3)[:2])}
+    frame |= labels | {f"find_{name}": 0.0 for name in labels}
+    with lmdb.open(str(tmp_path / "data.lmdb"), map_size=1 << 20) as env, env.begin(write=True) as transaction:
+        transaction.put(b"__metadata__", msgpack.packb({"nframes": 1, "type_map": ["O", "H"]}))
+        transaction.put(b"000000000000", msgpack.packb(frame))
+    with pytest.raises(DataError, match=r"energy or force or virial, so there .* They have: no labels"):
+        run(tiny(training_data={"systems": ["data.lmdb"]}), tmp_path)
+
+
 def test_shapes_of_all_files_are_checked_first(tiny, tmp_path, monkeypatch):
     """Also of those that the sample leaves out."""
     monkeypatch.setattr("dp_core.training.setup.MOST_ATOMS", 4)
@@ -450,7 +489,9 @@ def test_a_model_trained_with_hessians_gives_them(tiny, tmp_path):
     assert DeepPot(run(document, tmp_path).checkpoint, "numpy").has_hessian
     assert DeepPot(run(document | {"training": document["training"] | {"numb_steps": 1}}, tmp_path,
                        restart="model.ckpt").checkpoint, "numpy").has_hessian  # fmt: skip
-    assert not DeepPot(run(tiny(numb_steps=0), tmp_path).checkpoint, "numpy").has_hessian
+    without = DeepPot(run(tiny(numb_steps=0, model={"hessian_mode": False}), tmp_path).checkpoint, "numpy")
+    assert not without.has_hessian
+    assert "hessian_mode" not in without.get_model_def_script()
 
 
 def test_unwritable_folder(tiny, tmp_path):

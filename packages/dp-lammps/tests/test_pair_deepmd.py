@@ -7,8 +7,8 @@ import pytest
 from ase import Atoms
 
 from dp_core.ase import DP
-from dp_core.inference import DeepPot
 from dp_core.model_deviation import calc_model_devi
+from dp_core.predictors import DeepPot
 
 NAME = "se_e2_a_oneside"
 BAR = 1.602176634e6  # bar in eV/Å³

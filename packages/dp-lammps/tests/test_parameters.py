@@ -9,10 +9,9 @@ import pytest
 from ase import Atoms
 
 from dp_core.ase import DP
-from dp_core.inference import DeepPot
 from dp_core.model_file import save_model
 from dp_core.models.protocol import new_model
-from dp_core.predictors import DeepDipole, DeepPolar
+from dp_core.predictors import DeepDipole, DeepPolar, DeepPot
 from dp_core.schema import parse_model
 
 GOLDEN = Path(__file__).parents[3] / "tests" / "golden"

@@ -71,6 +71,7 @@ def refused(path: Path, whole: bytes, count: int) -> int:
 
 
 def test_every_damage_of_a_document_is_noticed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """But of the ten bytes by which the checksum is known, see docs/models.md."""
     path = tmp_path / "model.dp"
     save_model(load_model(GOLDEN / f"{NAME}.dp"), path)
     assert refused(path, path.read_bytes(), 150) == 150

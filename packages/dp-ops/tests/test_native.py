@@ -20,10 +20,10 @@ import dp_ops
 from dp_core.backend import get_backend
 from dp_core.compression import compress
 from dp_core.frozen import capabilities, graph_inputs
-from dp_core.inference import DeepPot
 from dp_core.model_file import load_model, save_model
 from dp_core.neighbors import Batch, build_batch, frame_neighbors
 from dp_core.outputs import forces
+from dp_core.predictors import DeepPot
 
 sys.path.insert(0, str(Path(__file__).parent))
 from capi import Pot

@@ -12,6 +12,7 @@ from dp_cli.accuracy import TENSORS, Predicted
 from dp_core.data import Frame, Label, System, validate_frame
 from dp_core.errors import ConfigError, DpError
 from dp_core.inputs import atomic_label, eval_arguments, input_labels, total_label
+from dp_core.models.protocol import no_second_derivatives
 from dp_core.prediction import Structure
 from dp_core.virtual_atoms import virtual_atoms
 
@@ -29,7 +30,7 @@ def predictions(
 ) -> Iterator[tuple[Frame, Predicted]]:
     """The frames with what the model says of them. Their labels are those that they have.
 
-    Hessians are computed for frames that have the label, by NumPy.
+    Hessians are computed for frames that have the label, of models that have them.
     """
     model = potential.get_model()
     output: OutputDef = model.output
@@ -62,9 +63,9 @@ def _labels(model: Any, system: System, *, atomic: bool) -> list[Label]:
     """The labels that are compared, as far as the data have them."""
     there, kind = system.available(), model.output.kind
     if kind == "energy":
-        wanted = [Label("virial", 9), Label("atom_pref", 1, atomic=True, repeat=3), Label("hessian", 9, atomic=True)]
+        wanted = [Label("virial", 9), Label("atom_pref", 1, atomic=True, repeat=3)]
+        wanted += [] if no_second_derivatives(model) else [Label("hessian", 9, atomic=True)]
         wanted += [Label("atom_ener", 1, atomic=True)] if atomic else []
-        wanted = [label for label in wanted if label.key != "hessian" or virtual_atoms(model) is None]
         wanted += [Label("force_mag", 3, atomic=True)] if virtual_atoms(model) is not None else []
         always = [Label("energy", 1), Label("force", 3, atomic=True)]
         return always + [label for label in wanted if label.key in there]

@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dp_core.errors import BackendError, ConfigError, DataError, DpError, FormatError, NonFiniteError
-    from dp_core.inference import DeepPot, DeepSpin
     from dp_core.model_deviation import calc_model_devi
     from dp_core.model_file import load_model, save_model
     from dp_core.prediction import Prediction, Structure
-    from dp_core.predictors import DeepDipole, DeepDOS, DeepEval, DeepPolar, DeepPopulation, DeepProperty
+    from dp_core.predictors import (
+        DeepDipole,
+        DeepDOS,
+        DeepEval,
+        DeepPolar,
+        DeepPopulation,
+        DeepPot,
+        DeepProperty,
+        DeepSpin,
+    )
 
 _HOMES = {
     "BackendError": "errors",
@@ -25,9 +33,9 @@ _HOMES = {
     "DeepEval": "predictors",
     "DeepPolar": "predictors",
     "DeepPopulation": "predictors",
-    "DeepPot": "inference",
+    "DeepPot": "predictors",
     "DeepProperty": "predictors",
-    "DeepSpin": "inference",
+    "DeepSpin": "predictors",
     "DpError": "errors",
     "FormatError": "errors",
     "NonFiniteError": "errors",

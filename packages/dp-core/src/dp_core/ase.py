@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes, equal
+from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from dp_core.errors import ConfigError, DataError, nearest
@@ -51,9 +52,10 @@ class DP(Calculator):
     its name, and ``atomic_`` with its name.
 
     Frame and atomic parameters are read from ``atoms.info["fparam"]`` and ``atoms.info["aparam"]``, the total charge
-    and multiplicity from ``atoms.info["charge_spin"]``, by the models that have them. The spins (μB) of models with
-    spins are the initial magnetic moments of the atoms, vectors or numbers along z; ``magnetic_forces`` are −∂E/∂spin
-    in eV/μB. The stress is that of periodic structures only. Structures must be periodic in all directions or in none.
+    and multiplicity from ``atoms.info["charge_spin"]``, by the models that have them; one that is set and that no model
+    has is a DataError. The spins (μB) of models with spins are the initial magnetic moments of the atoms, vectors or
+    numbers along z; ``magnetic_forces`` are −∂E/∂spin in eV/μB. The stress is that of periodic structures
+    only. Structures must be periodic in all directions or in none.
 
     A property that the models do not give is a PropertyError, which ASE takes as its PropertyNotImplementedError.
     """
@@ -116,13 +118,26 @@ class DP(Calculator):
         if self.atoms is None:
             raise DataError("The calculator has no structure. Give atoms, or use atoms.calc = DP(...).")
         box = _cell(self.atoms)
-        parameters = {key: self.atoms.info.get(key) for key in _INFO}
-        alone = len(self._parts) == 1
+        parameters = self._parameters(self.atoms)
         self.results: dict[str, Any] = {}
         for part in self._parts:
-            # of several models, each takes what it knows; one alone refuses what it does not
-            own = {k: v for k, v in parameters.items() if alone or k in part.parameters}
+            own = {key: value for key, value in parameters.items() if key in part.parameters}
             self.results |= part.results(part.prediction(self.atoms, box, own), box)
+
+    def export_properties(self) -> Properties:
+        """The results that ASE has a name for; all are in ``results``."""
+        return Properties({name: value for name, value in self.results.items() if name in all_outputs})
+
+    def _parameters(self, atoms: Atoms) -> dict[str, Any]:
+        """Those of the structure. Raises DataError for one that no model takes."""
+        found = {key: atoms.info[key] for key in _INFO if atoms.info.get(key) is not None}
+        known = {key for part in self._parts for key in part.parameters}
+        for key in sorted(found.keys() - known):
+            raise DataError(
+                f"atoms.info[{key!r}] is set, but no model of the calculator has it. Remove it: "
+                f"del atoms.info[{key!r}]. The models have: {', '.join(sorted(known)) or 'no parameters'}."
+            )
+        return found
 
 
 class _Part:

@@ -28,6 +28,9 @@ Evaluator = Callable[[Neighborhood], dict[str, np.ndarray]]
 #: (model, table, gradient) -> arrays by name; the table may be any module that has one as ``table``
 Derived = Callable[[Any, Any, Gradient], dict[str, Array]]
 
+#: As an evaluator, of what a derived function takes
+DerivedEvaluator = Callable[[Any], dict[str, np.ndarray]]
+
 #: (trained leaves, batch, gradient) -> (loss, metrics by name)
 LossFunction = Callable[[Mapping[str, Array], Any, Gradient], tuple[Array, dict[str, Array]]]
 
@@ -88,7 +91,7 @@ class Backend(Protocol):
     def array(self, x: np.ndarray) -> Array:
         """A NumPy array as one of the framework's, on its device."""
 
-    def evaluator(self, model: Any, function: Derived = evaluate_atoms) -> Evaluator:
+    def evaluator(self, model: Any, function: Derived = evaluate_atoms) -> DerivedEvaluator:
         """A function of tables that evaluates the model with its derivative, or another function of the two."""
 
     def apply(self, function: Callable[[Any, Any], Array], model: Any, table: Any) -> np.ndarray:

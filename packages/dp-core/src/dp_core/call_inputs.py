@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from dp_core.errors import DataError
+from dp_core.inputs import (
+    check_charge_spin,
+    default_chg_spin,
+    default_fparam,
+    dim_chg_spin,
+    frame_default,
+    numb_aparam,
+    numb_fparam,
+    uses_aparam,
+)
 from dp_core.neighbors import Floats, Ints
-from dp_core.prediction import Structure
+from dp_core.prediction import Parameters, Structure
 
 
 def as_structures(
@@ -80,3 +90,79 @@ def repeated(name: str, given: ArrayLike, width: int, sizes: Mapping[str, tuple[
             return np.tile(values.reshape(rows, width), (repeats, 1))
     expected = "; ".join(f"{rows}×{width} ({meaning})" for meaning, (rows, _) in sizes.items())
     raise DataError(f"{name} has the shape {values.shape}, {values.size} numbers; expected {expected}.")
+
+
+def full_parameters(
+    model: Any,
+    nframes: int,
+    total: int,
+    natoms: int | None,
+    fparam: ArrayLike | None,
+    aparam: ArrayLike | None,
+    charge_spin: ArrayLike | None,
+) -> Parameters:
+    """Parameters in full size. total: atoms of all frames; natoms: those of each frame, where all have the same.
+
+    Raises DataError for what the model needs and is not given, does not have, or has in other numbers.
+    """
+    nfparam, naparam = numb_fparam(model), numb_aparam(model)
+    frames = atoms = None
+    if fparam is not None:
+        sizes = {"one set for each frame": (nframes, 1), "one set for all": (1, nframes)}
+        frames = repeated("fparam", fparam, nfparam, sizes)
+    elif nfparam and default_fparam(model) is None:
+        raise DataError(
+            f"The model needs {nfparam} frame parameters and has no default. Give fparam as "
+            f"({nframes}, {nfparam}) numbers."
+        )
+    if aparam is not None:
+        sizes = {"one set for each atom of each frame": (total, 1)}
+        if natoms is not None:
+            sizes["one set for each atom of a frame"] = (natoms, nframes)
+        sizes["one set for all"] = (1, total)
+        atoms = repeated("aparam", aparam, naparam, sizes)
+    elif uses_aparam(model):
+        raise DataError(
+            f"The model needs {naparam} atomic parameters for each atom. Give aparam as ({total}, {naparam}) numbers."
+        )
+    return Parameters(_with_charge_spin(model, frames, charge_spin, nframes), atoms)
+
+
+def _with_charge_spin(model: Any, fparam: Floats | None, charge_spin: ArrayLike | None, nframes: int) -> Floats | None:
+    """The frame parameters, followed by charge and multiplicity for models that depend on them."""
+    width = dim_chg_spin(model)
+    if charge_spin is None:
+        if not width or (fparam is None and frame_default(model) is not None):
+            return fparam
+        charge_spin = default_chg_spin(model)
+        if charge_spin is None:
+            raise DataError(
+                "The model depends on the total charge and multiplicity, and has no default. Give charge_spin as "
+                f"({nframes}, 2) numbers."
+            )
+    sizes = {"one set for each frame": (nframes, 1), "one set for all": (1, nframes)}
+    given = repeated("charge_spin", charge_spin, width, sizes)
+    check_charge_spin(given, "charge_spin")
+    if numb_fparam(model) and fparam is None:
+        fparam = np.tile(np.asarray(default_fparam(model), np.float64), (nframes, 1))
+    return given if fparam is None else np.concatenate([fparam, given], axis=1)
+
+
+def spins_of(given: Any, types: Sequence[Ints]) -> list[Floats]:
+    """Spins of frames, (N, 3) each, from all numbers in any shape. Raises DataError for too few or too many."""
+    values = numbers("spin", given)
+    total = sum(len(t) for t in types)
+    if values.size != 3 * total:
+        raise DataError(
+            f"spin has the shape {values.shape}, {values.size} numbers; expected ({total}, 3), a vector in μB for each "
+            "atom of each frame, zero for those without spin."
+        )
+    frames = np.split(values.reshape(-1, 3), np.cumsum([len(t) for t in types])[:-1]) if types else []
+    for k, frame in enumerate(frames):
+        if not np.isfinite(frame).all():
+            atom = int(np.flatnonzero(~np.isfinite(frame).all(axis=1))[0])
+            raise DataError(
+                f"The spin of atom {atom} of frame {k} is {frame[atom].tolist()}; give finite numbers in μB, zeros for "
+                "atoms without spin."
+            )
+    return frames

@@ -10,8 +10,9 @@ import dpdata  # type: ignore[import-not-found]
 import numpy as np
 from dpdata.driver import Driver  # type: ignore[import-not-found]
 
+from dp_core.call_inputs import as_structures
 from dp_core.errors import DataError, nearest
-from dp_core.inference import DeepPot
+from dp_core.predictors import DeepPot
 
 
 @Driver.register("dp-core")
@@ -34,9 +35,10 @@ class DPDriver(Driver):  # type: ignore[misc]
                 raise DataError(f"The model does not know the element {name!r}{nearest(name, type_map)}")
         types = np.array([type_map.index(data["atom_names"][t]) for t in data["atom_types"]])
         cells = None if system.nopbc else data["cells"]
-        energy, force, virial = self.dp.eval(data["coords"], cells, types)[:3]
-        frames = len(energy)
-        return {**data, "energies": energy[:, 0], "forces": force, "virials": virial.reshape(frames, 3, 3)}
+        structures = as_structures(data["coords"], cells, types)
+        found = self.dp.predict(structures)
+        forces = found.force.reshape(len(structures), len(types), 3)
+        return {**data, "energies": found.energy, "forces": forces, "virials": found.virial}
 
 
 # dpdata's own driver of these names needs DeePMD-kit; where that is installed, its names stay its own

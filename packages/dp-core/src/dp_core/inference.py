@@ -1,9 +1,4 @@
-"""Model files opened for evaluation: the Python interface of dp.
-
->>> from dp_core import DeepPot                                          # doctest: +SKIP
->>> pot = DeepPot("water.pth")                                           # doctest: +SKIP
->>> energy, force, virial = pot.eval(coords, cells, atom_types)          # doctest: +SKIP
-"""
+"""Model files opened for evaluation: what the predictors of every kind of model share."""
 
 from __future__ import annotations
 
@@ -18,29 +13,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dp_core import arrays
-from dp_core.backend import SUFFIXES, Backend, Evaluator, default_backend, get_backend
-from dp_core.call_inputs import as_structures, checked_structure, repeated
+from dp_core.backend import SUFFIXES, Backend, Derived, DerivedEvaluator, Evaluator, default_backend, get_backend
+from dp_core.call_inputs import as_structures, checked_structure, full_parameters, spins_of
 from dp_core.errors import BackendError, ConfigError, DataError
-from dp_core.inputs import (
-    check_charge_spin,
-    default_chg_spin,
-    default_fparam,
-    dim_chg_spin,
-    frame_default,
-    numb_aparam,
-    numb_fparam,
-    uses_aparam,
-)
 from dp_core.long_range import LongRange, refuse_atomic_virial, with_long_range
 from dp_core.model_file import load_model
 from dp_core.model_info import ModelInfo
-from dp_core.models.protocol import message_passing, no_second_derivatives, type_embeddings
+from dp_core.models.protocol import members, message_passing, no_second_derivatives, type_embeddings
 from dp_core.module import Array
 from dp_core.neighbors import Floats, Ints, Neighborhood, PairList, frame_pairs
 from dp_core.nn.type_embedding import TypeEmbedding
 from dp_core.outputs import evaluate_along
 from dp_core.prediction import Parameters, Prediction, Structure, hessian, predict, tables
-from dp_core.virtual_atoms import VirtualAtoms, spins_of, virtual_atoms
+from dp_core.virtual_atoms import VirtualAtoms, virtual_atoms
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +36,11 @@ def _descriptor(model: Any, table: Neighborhood) -> Array:
 
 
 def _last_layer(model: Any, table: Neighborhood) -> Array:
-    return model.eval_fitting_last_layer(table)
+    return model.eval_embedding(table)[1]
+
+
+def _embedding(model: Any, table: Neighborhood) -> Array:
+    return arrays.concat([arrays.cast(x, "float64") for x in model.eval_embedding(table)], axis=-1)
 
 
 def _of_types(embeddings: tuple[TypeEmbedding, ...], _: Any) -> Array:
@@ -93,7 +82,7 @@ class Predictor(ModelInfo):
             self._evaluate = self._backend.load(Path(model))
         else:
             self._evaluate = self._backend.evaluator(self._model)
-        self._second: Evaluator | None = None  # of second derivatives, once they are asked for
+        self._derived: dict[Derived, DerivedEvaluator] = {}  # of other functions of the model, once they are asked for
         self._long_range = LongRange(self._model, self._backend)
         self._rows = _table_rows(auto_batch_size, self._backend)
         self._warned = self._warned_of_spins = False
@@ -119,15 +108,17 @@ class Predictor(ModelInfo):
         """Energies, forces and virials of frames of any sizes, or what the model predicts instead.
 
         fparam: (frames, d); aparam: (all atoms, d), frame after frame; charge_spin: (frames, 2); spin: (all atoms,
-        3) in μB. ``pairs``, of ``neighbors.frame_pairs`` with a skin, may be used again while no atom has moved more
-        than half of that skin; those of models with spins are of the atoms and virtual atoms. A structure is anything
-        with ``coord``, ``box`` and ``types``.
+        3) in μB. One set of parameters serves all frames or atoms, or the atoms of each of equal frames. ``pairs``, of
+        ``neighbors.frame_pairs`` with a skin, may be used again while no atom has moved more than half of that skin;
+        those of models with spins are of the atoms and virtual atoms. A structure is anything with ``coord``, ``box``
+        and ``types``.
 
         Raises DataError for inputs that do not fit the model.
         """
         structures = [checked_structure(s, f"structure {k}") for k, s in enumerate(structures)]
         natoms = [len(s.types) for s in structures]
-        parameters = self._parameters(len(natoms), sum(natoms), None, fparam, aparam, charge_spin)
+        same = natoms[0] if len(set(natoms)) == 1 else None
+        parameters = full_parameters(self._model, len(natoms), sum(natoms), same, fparam, aparam, charge_spin)
         spins = self._spins(structures, spin)
         return self._predicted(structures, natoms, parameters, spins, atomic_virial=atomic_virial, pairs=pairs)
 
@@ -185,28 +176,29 @@ class Predictor(ModelInfo):
     ) -> Floats:
         """Second derivatives of the energy of one frame, (3N, 3N) in eV/Å², by the backend. Parameters as in ``eval``.
 
-        It takes 3N evaluations of derivatives of the force, and memory for the result and for tables of as many atoms
-        as are evaluated together. Raises ConfigError for models without, of spins or with a long-range part.
+        It takes 3N evaluations of derivatives of the force, and memory for the result and for tables of the frame, or
+        of as many copies of a small one as suit the backend, and fewer with a smaller ``auto_batch_size``. Raises
+        ConfigError for models without, of spins or with a long-range part.
         """
         structure = checked_structure(structure, "the structure")
         natoms = len(structure.types)
-        return self._hessian(structure, self._parameters(1, natoms, natoms, fparam, aparam, charge_spin))
+        return self._hessian(structure, full_parameters(self._model, 1, natoms, natoms, fparam, aparam, charge_spin))
 
     def _hessian(self, structure: Structure, parameters: Parameters) -> Floats:
         """As ``hessian``, with the parameters of the frame in full size."""
         if why := no_second_derivatives(self._model):
-            raise ConfigError(why)
-        self._evaluator()
-        natoms = len(structure.types)
+            energy = self._model.output.kind == "energy"
+            remedy = "Take differences of the forces of predict." if energy else "Open a model of the energy."
+            raise ConfigError(f"{why} {remedy}")
+        evaluate, natoms = self._derivative(evaluate_along), len(structure.types)
         if not natoms:
             return np.zeros((0, 0))
-        copies = min(3 * natoms, max(1, self._rows // natoms))
+        together = min(self._rows, self._backend.chunk_rows)  # without auto_batch_size, rows have no limit
+        copies = min(3 * natoms, max(1, together // natoms))
         pairs = frame_pairs(structure.coord, structure.box, structure.types, self.neighbor_spec)
         parts = list(self._tables([structure] * copies, parameters.repeated(copies), [pairs] * copies))
-        self._warn_of_overflow(parts[0].wanted)
-        if self._second is None:
-            self._second = self._backend.evaluator(self._model, evaluate_along)
-        return hessian(self._second, parts, natoms, copies)
+        self._warn_of_overflow(np.max([part.wanted for part in parts], axis=0))
+        return hessian(evaluate, parts, natoms, copies)
 
     def eval_descriptor(
         self,
@@ -256,16 +248,18 @@ class Predictor(ModelInfo):
 
         The sum is that of the atoms of each frame, (frames, m), virtual ones left out. Inputs as in ``eval``.
         """
-        given = (coords, cells, atom_types, fparam, aparam, mixed_type)
-        descriptor = self.eval_descriptor(*given, dtype, charge_spin, spin)
-        hidden = self.eval_fitting_last_layer(*given, None, charge_spin, spin)
-        return descriptor, hidden.astype(dtype), hidden.sum(axis=1).astype(dtype)
+        inputs = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type, charge_spin)
+        both = self._features(_embedding, *inputs, None, spin)
+        width = next((member.model.descriptor.dim_out for member in members(self._model)), 0)
+        descriptor, hidden = both[..., :width], both[..., width:]
+        return descriptor.astype(dtype), hidden.astype(dtype), hidden.sum(axis=1).astype(dtype)
 
     def eval_typeebd(self) -> NDArray[np.floating]:
-        """The numbers that stand for each type, (types + 1, width), in the last row those of virtual atoms, zeros.
+        """The numbers that stand for each type, (types + 1, width), in the last row those of padding, zeros.
 
-        They are those of the model whose descriptor ``eval_descriptor`` gives; of a hybrid, side by side. Raises
-        ConfigError for models without.
+        Of models with spins, the virtual atoms of each type have a row after those of the types: (2·types + 1, width).
+        Where the file says that its embedding has no padding, the last row is absent. They are those of the model whose
+        descriptor ``eval_descriptor`` gives; of a hybrid, side by side. Raises ConfigError for models without.
         """
         self._evaluator()
         found = type_embeddings(self._model)
@@ -278,7 +272,8 @@ class Predictor(ModelInfo):
 
     def close(self) -> None:
         """Free the model's memory on the backend; nothing can be evaluated afterwards."""
-        self._evaluate = self._second = None
+        self._evaluate = None
+        self._derived = {}
 
     def __enter__(self) -> Self:
         return self
@@ -292,6 +287,13 @@ class Predictor(ModelInfo):
         if self._evaluate is None:
             raise BackendError("This model is closed. Open the file again.")
         return self._evaluate
+
+    def _derivative(self, function: Derived) -> DerivedEvaluator:
+        """What evaluates another function of the model and its derivative, by its document; made once."""
+        self._evaluator()  # raises for a closed model
+        if function not in self._derived:
+            self._derived[function] = self._backend.evaluator(self._model, function)
+        return self._derived[function]
 
     def _tables(self, structures: Sequence[Structure], parameters: Parameters, pairs: Any = None) -> Any:
         whole = message_passing(self._model)
@@ -349,59 +351,7 @@ class Predictor(ModelInfo):
         """The frames, how many atoms each has, and the parameters in full size."""
         structures = as_structures(coords, cells, atom_types, mixed_type)
         nf, na = len(structures), np.shape(atom_types)[-1]
-        return structures, na, self._parameters(nf, nf * na, na, fparam, aparam, charge_spin)
-
-    def _parameters(
-        self,
-        nframes: int,
-        total: int,
-        natoms: int | None,
-        fparam: ArrayLike | None,
-        aparam: ArrayLike | None,
-        charge_spin: ArrayLike | None,
-    ) -> Parameters:
-        """Parameters in full size. natoms: atoms of each frame, where all have the same."""
-        nfparam, naparam = numb_fparam(self._model), numb_aparam(self._model)
-        frames = atoms = None
-        if fparam is not None:
-            sizes = {"one set for each frame": (nframes, 1), "one set for all": (1, nframes)}
-            frames = repeated("fparam", fparam, nfparam, sizes)
-        elif nfparam and default_fparam(self._model) is None:
-            raise DataError(
-                f"The model needs {nfparam} frame parameters and has no default. Give fparam as "
-                f"({nframes}, {nfparam}) numbers."
-            )
-        if aparam is not None:
-            sizes = {"one set for each atom of each frame": (total, 1)}
-            if natoms is not None:
-                sizes["one set for each atom of a frame"] = (natoms, nframes)
-            sizes["one set for all"] = (1, total)
-            atoms = repeated("aparam", aparam, naparam, sizes)
-        elif uses_aparam(self._model):
-            raise DataError(
-                f"The model needs {naparam} atomic parameters for each atom. Give aparam as "
-                f"({total}, {naparam}) numbers."
-            )
-        return Parameters(self._with_charge_spin(frames, charge_spin, nframes), atoms)
-
-    def _with_charge_spin(self, fparam: Floats | None, charge_spin: ArrayLike | None, nframes: int) -> Floats | None:
-        """The frame parameters, followed by charge and multiplicity for models that depend on them."""
-        width = dim_chg_spin(self._model)
-        if charge_spin is None:
-            if not width or (fparam is None and frame_default(self._model) is not None):
-                return fparam
-            charge_spin = default_chg_spin(self._model)
-            if charge_spin is None:
-                raise DataError(
-                    "The model depends on the total charge and multiplicity, and has no default. Give charge_spin as "
-                    f"({nframes}, 2) numbers."
-                )
-        sizes = {"one set for each frame": (nframes, 1), "one set for all": (1, nframes)}
-        given = repeated("charge_spin", charge_spin, width, sizes)
-        check_charge_spin(given, "charge_spin")
-        if numb_fparam(self._model) and fparam is None:
-            fparam = np.tile(np.asarray(default_fparam(self._model), np.float64), (nframes, 1))
-        return given if fparam is None else np.concatenate([fparam, given], axis=1)
+        return structures, na, full_parameters(self._model, nf, nf * na, na, fparam, aparam, charge_spin)
 
     def _warn_of_spins(self, virtual: VirtualAtoms, structures: Sequence[Structure], spins: Sequence[Floats]) -> None:
         for k, (structure, spin) in enumerate(zip(structures, spins, strict=True)):
@@ -422,69 +372,6 @@ class Predictor(ModelInfo):
                 "Train with sel of at least the numbers found.",
                 spec.rcut, ", ".join(words), list(spec.sel),
             )  # fmt: skip
-
-
-class DeepPot(Predictor):
-    """A potential: energies, forces and virials of structures. The arguments are those of Predictor."""
-
-    kind = "energy"
-
-    # as a function of its own, because dpdata looks for its arguments
-    def __init__(self, model: str | Path | Any, backend: str | None = None, auto_batch_size: bool | int = True) -> None:
-        super().__init__(model, backend, auto_batch_size)
-
-    def eval(
-        self,
-        coords: ArrayLike,
-        cells: ArrayLike | None,
-        atom_types: ArrayLike,
-        atomic: bool = False,
-        fparam: ArrayLike | None = None,
-        aparam: ArrayLike | None = None,
-        mixed_type: bool = False,
-        charge_spin: ArrayLike | None = None,
-        spin: ArrayLike | None = None,
-    ) -> tuple[Floats, ...]:
-        """Energy (frames, 1) in eV, force (frames, atoms, 3) in eV/Å and virial (frames, 9) in eV.
-
-        With ``atomic`` also the energy (frames, atoms, 1) and virial (frames, atoms, 9) of every atom. Last, if
-        ``has_hessian``, the second derivatives of the energy (frames, 3·atoms, 3·atoms) in eV/Å²; if
-        ``has_spin``, the magnetic force −∂E/∂spin (frames, atoms, 3) in eV/μB and whether each atom has a spin (frames,
-        atoms, 1).
-
-        coords: (frames, atoms, 3) in Å, or the same numbers in any shape; cells: (frames, 3, 3) in Å with the lattice
-        vectors as rows, in any shape, None for open boundaries; atom_types: (atoms,), or (frames, atoms) with
-        ``mixed_type``, −1 for virtual atoms, whose results are 0; fparam: (frames, d), or (d,) for all frames;
-        aparam: (frames, atoms, d), (atoms, d) or (d,); charge_spin: (frames, 2), or (2,) for all frames, the total
-        charge in e and the multiplicity 2S + 1, for models that depend on them; spin: (frames, atoms, 3) in μB, of
-        models with spins.
-
-        Raises DataError for inputs that do not fit together or the model, NonFiniteError for an infinite result.
-        """
-        structures, na, parameters = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type, charge_spin)
-        nf = len(structures)
-        spins = self._spins(structures, spin)
-        result = self._predicted(structures, [na] * nf, parameters, spins, atomic_virial=atomic)
-        out = [result.energy.reshape(nf, 1), result.force.reshape(nf, na, 3), result.virial.reshape(nf, 9)]
-        if result.atom_virial is not None:
-            out += [result.atom_energy.reshape(nf, na, 1), result.atom_virial.reshape(nf, na, 9)]
-        if self.has_hessian:
-            each = [self._hessian(s, parameters.of_frame(k, na)) for k, s in enumerate(structures)]
-            out.append(np.array(each).reshape(nf, 3 * na, 3 * na))
-        virtual = virtual_atoms(self._model)
-        if virtual is not None and result.magnetic is not None:
-            magnetic = np.array([virtual.magnetic(s.types) for s in structures], bool)
-            out += [result.magnetic.reshape(nf, na, 3), magnetic.reshape(nf, na, 1)]
-        return tuple(out)
-
-
-class DeepSpin(DeepPot):
-    """A potential whose atoms have spins; as DeepPot, which opens it too."""
-
-    def __init__(self, model: str | Path | Any, backend: str | None = None, auto_batch_size: bool | int = True) -> None:
-        super().__init__(model, backend, auto_batch_size)
-        if not self.has_spin:
-            raise ConfigError("The model has no spins, so it is nothing for DeepSpin. DeepPot opens it.")
 
 
 def _frozen_for(path: str | Path) -> str | None:

@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from dp_core.call_inputs import as_structures
 from dp_core.errors import ConfigError, DataError
-from dp_core.inference import DeepPot
 from dp_core.neighbors import Floats
+from dp_core.predictors import DeepPot
 
 COLUMNS = ("max_devi_v", "min_devi_v", "avg_devi_v", "max_devi_f", "min_devi_f", "avg_devi_f", "devi_e")
 
@@ -57,20 +57,19 @@ def calc_model_devi(
     """
     opened = [m if isinstance(m, DeepPot) else DeepPot(m) for m in models]
     _check_models(opened, needed=1 if real_data else 2)
-    types = np.asarray([s.types for s in as_structures(coord, box, atype, mixed_type)])
-    results = [
-        m.eval(
-            coord, box, atype, fparam=fparam, aparam=aparam, mixed_type=mixed_type, charge_spin=charge_spin, spin=spin
-        )[:3]
-        for m in opened
-    ]
-    energy, force, virial = (np.stack(values) for values in zip(*results, strict=True))
+    structures = as_structures(coord, box, atype, mixed_type)
+    shape = len(structures), np.shape(atype)[-1]
+    # of predict, because eval computes the second derivatives too where a model is marked for them
+    found = [m.predict(structures, fparam=fparam, aparam=aparam, charge_spin=charge_spin, spin=spin) for m in opened]
+    energy = np.stack([result.energy for result in found])
+    force = np.stack([result.force.reshape(*shape, 3) for result in found])
+    virial = np.stack([result.virial.reshape(shape[0], 9) for result in found])
     labels = None if real_data is None else _labels(real_data, force.shape[1:])
     devi = model_devi(
-        energy[..., 0],
+        energy,
         force,
         virial,
-        types >= 0,
+        np.reshape([s.types >= 0 for s in structures], shape),
         labels=labels,
         atomic=atomic,
         relative=relative,

@@ -15,7 +15,7 @@ from autograd.extend import defvjp, primitive, vspace
 from autograd.tracer import isbox, new_box, trace_stack
 
 from dp_core import arrays
-from dp_core.backend import Derived, Evaluator, LossFunction, Optimizer, TrainState
+from dp_core.backend import Derived, DerivedEvaluator, Evaluator, LossFunction, Optimizer, TrainState
 from dp_core.errors import BackendError
 from dp_core.kernels import one_more_gradient
 from dp_core.module import Array, tree_map
@@ -110,7 +110,7 @@ class NumpyBackend:
         """The array itself."""
         return x
 
-    def evaluator(self, model: Any, function: Derived = evaluate_atoms) -> Evaluator:
+    def evaluator(self, model: Any, function: Derived = evaluate_atoms) -> DerivedEvaluator:
         """A function of tables that evaluates the model with its derivative, or another function of the two."""
         return lambda table: function(model, table, gradient)
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dp_core import outputs
-from dp_core.backend import Backend, Evaluator
+from dp_core.backend import Backend, DerivedEvaluator, Evaluator
 from dp_core.errors import ConfigError, NonFiniteError
 from dp_core.neighbors import (
     Batch,
@@ -308,7 +308,7 @@ def _no_derivatives(output: OutputDef, total: int, nframes: int, atomic_virial: 
     return _Sums(total, nframes, output.shape, atomic_virial).shaped(output.shape)
 
 
-def hessian(evaluate: Evaluator, parts: Sequence[Part], natoms: int, copies: int) -> Floats:
+def hessian(evaluate: DerivedEvaluator, parts: Sequence[Part], natoms: int, copies: int) -> Floats:
     """Second derivatives of the energy of one frame: (3N, 3N) in eV/Å².
 
     evaluate: of a backend for ``outputs.evaluate_along``. parts: the tables of so many copies of the frame; each of
@@ -326,7 +326,7 @@ def hessian(evaluate: Evaluator, parts: Sequence[Part], natoms: int, copies: int
         sums = _Sums(copies * natoms, copies, (), False)
         for p in parts:
             change = _changes(p.batch, moved[p.atoms])
-            sums.add(p, evaluate(outputs.Displaced(p.batch.table, change))["gradient"])  # type: ignore[arg-type]
+            sums.add(p, evaluate(outputs.Displaced(p.batch.table, change))["gradient"])
         result[chosen] = -sums.force.reshape(copies, size)[: len(chosen)]
     if not np.isfinite(result).all():
         atom = int(np.flatnonzero(~np.isfinite(result).all(axis=1))[0]) // 3

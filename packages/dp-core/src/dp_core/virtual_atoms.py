@@ -14,9 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from dp_core.call_inputs import numbers
 from dp_core.data.frame import Floats, Frame, Integers, Label
-from dp_core.errors import DataError
 from dp_core.module import replace
 from dp_core.prediction import Derivatives, Parameters, Prediction, Structure
 
@@ -116,23 +114,3 @@ def virtual_atoms(model: Any) -> VirtualAtoms | None:
     """How a model adds virtual atoms to a frame; None if it has no spins."""
     found: VirtualAtoms | None = getattr(model, "virtual", None)
     return found
-
-
-def spins_of(given: Any, types: Sequence[Integers]) -> list[Floats]:
-    """Spins of frames, (N, 3) each, from all numbers in any shape. Raises DataError for too few or too many."""
-    values = numbers("spin", given)
-    total = sum(len(t) for t in types)
-    if values.size != 3 * total:
-        raise DataError(
-            f"spin has the shape {values.shape}, {values.size} numbers; expected ({total}, 3), a vector in μB for each "
-            "atom of each frame, zero for those without spin."
-        )
-    frames = np.split(values.reshape(-1, 3), np.cumsum([len(t) for t in types])[:-1]) if types else []
-    for k, frame in enumerate(frames):
-        if not np.isfinite(frame).all():
-            atom = int(np.flatnonzero(~np.isfinite(frame).all(axis=1))[0])
-            raise DataError(
-                f"The spin of atom {atom} of frame {k} is {frame[atom].tolist()}; give finite numbers in μB, zeros for "
-                "atoms without spin."
-            )
-    return frames

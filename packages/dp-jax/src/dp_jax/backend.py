@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dp_core.backend import Derived, Evaluator, LossFunction, Optimizer, TrainState, checked, threads
+from dp_core.backend import Derived, DerivedEvaluator, Evaluator, LossFunction, Optimizer, TrainState, checked, threads
 from dp_core.module import Array, leaves, with_leaves
 from dp_core.neighbors import Neighborhood
 from dp_core.outputs import evaluate_atoms
@@ -61,7 +61,7 @@ class JaxBackend:
         """A copy of the array on the device."""
         return jax.numpy.array(checked(x, self.name))
 
-    def evaluator(self, model: Any, function: Derived = evaluate_atoms) -> Evaluator:
+    def evaluator(self, model: Any, function: Derived = evaluate_atoms) -> DerivedEvaluator:
         """A function of tables that evaluates the model with its derivative, or another function of the two."""
         template = outline(model)
 

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import dp_tf.primitives  # noqa: F401  (makes dp-core know tensors)
-from dp_core.backend import Derived, Evaluator, LossFunction, Optimizer, TrainState, threads
+from dp_core.backend import Derived, DerivedEvaluator, Evaluator, LossFunction, Optimizer, TrainState, threads
 from dp_core.module import Array, is_array, tree_map
 from dp_core.neighbors import Neighborhood, no_rounding
 from dp_core.outputs import evaluate_atoms
@@ -93,7 +93,7 @@ class TensorflowBackend:
         """The array as a tensor."""
         return to_tensor(x)
 
-    def evaluator(self, model: Any, function: Derived = evaluate_atoms) -> Evaluator:
+    def evaluator(self, model: Any, function: Derived = evaluate_atoms) -> DerivedEvaluator:
         """A function of tables that evaluates the model with its derivative, or another function of the two."""
         tree = tree_map(to_tensor, model)
         graph = Graph(lambda table: function(tree, table, gradient))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 import dp_torch.namespace  # noqa: F401  (native primitives)
-from dp_core.backend import Derived, Evaluator, LossFunction, Optimizer, TrainState, checked, threads
+from dp_core.backend import Derived, DerivedEvaluator, Evaluator, LossFunction, Optimizer, TrainState, checked, threads
 from dp_core.module import Array, is_array, tree_map
 from dp_core.neighbors import Neighborhood, no_rounding
 from dp_core.outputs import evaluate_atoms
@@ -59,7 +59,7 @@ class TorchBackend:
             x = np.array(x, order="C")
         return torch.from_numpy(x).to(self.device)
 
-    def evaluator(self, model: Any, function: Derived = evaluate_atoms) -> Evaluator:
+    def evaluator(self, model: Any, function: Derived = evaluate_atoms) -> DerivedEvaluator:
         """A function of tables that evaluates the model with its derivative, or another function of the two."""
         tree = tree_map(self.array, model)
 

@@ -28,7 +28,12 @@ def command(
     nvnmd_weight: Annotated[str | None, typer.Option("-w", "--nvnmd-weight", hidden=True)] = None,
     head: Head = None,
     hessian: Annotated[
-        bool, typer.Option("--hessian", help="DeepPot gives second derivatives, as after a training with them.")
+        bool,
+        typer.Option(
+            "--hessian",
+            help="DeepPot.eval gives second derivatives, as after a training with them: for N atoms, every call takes "
+            "3N derivatives of the force more.",
+        ),
     ] = False,
     lower_kind: Annotated[str, typer.Option("--lower-kind", hidden=True)] = "nlist",
     log_level: LogLevel = "INFO",

@@ -32,6 +32,8 @@ class Label:
     """How often each number is repeated on loading: ``atom_pref`` has one number an atom on disk, three in memory."""
     counts_when_absent: bool = False
     """Whether a filled default counts as found."""
+    asked_by: str = ""
+    """The settings of a loss that ask for a label which is seldom there; a training without any such label stops."""
     selected: tuple[int, ...] | None = None
     """Model types that have this label; the file may then hold the rows of those atoms only."""
 

@@ -24,6 +24,9 @@ _RENAMED = {
 }
 _IGNORED = {"coord", "box", "atype", "atom_numbs", "atom_names", "orig"}
 
+#: Frames that are looked at for labels that do not count in the first one.
+_LOOKED_AT = 100
+
 
 class _Database:
     """An open database; LMDB allows a process to open each one only once, so systems share them."""
@@ -104,8 +107,15 @@ class LmdbSystem(System):
         return np.array(sorted(used - {-1}), dtype=np.int64)
 
     def available(self) -> frozenset[str]:
-        """Names in memory of the quantities in the first frame."""
-        return frozenset(key for key in self._frame(0) if key not in _IGNORED and not key.startswith("find_"))
+        """Names in memory of the quantities of the first frame that count in it, or in one of 100 frames."""
+        frame = self._frame(0)
+        names = {key for key in frame if key not in _IGNORED and not key.startswith("find_")}
+        found = {key for key in names if _counts(frame, key)}
+        for i in np.unique(np.linspace(0, self.nframes - 1, _LOOKED_AT, dtype=np.int64)).tolist():
+            if found == names:
+                break
+            found |= {key for key in names - found if _counts(self._frame(i), key)}
+        return frozenset(found)
 
     def _structure(self, i: int) -> tuple[Floats, Floats | None]:
         coord = self._need(i, "coord").astype(np.float64)
@@ -123,7 +133,7 @@ class LmdbSystem(System):
 
     def _values(self, i: int, label: Label) -> Floats | None:
         frame = self._frame(i)
-        if label.key not in frame or not float(np.ravel(frame.get(f"find_{label.key}", 1.0))[0]):
+        if not _counts(frame, label.key):
             return None
         numbers = np.array(frame[label.key], dtype=np.float64).ravel()
         natoms = len(self.own_types(i))
@@ -172,6 +182,11 @@ def _memory_key(key: str) -> str:
     if key.startswith("find_"):
         return "find_" + _memory_key(key[5:])
     return _RENAMED.get(key, memory_name(key))
+
+
+def _counts(frame: dict[str, Any], key: str) -> bool:
+    """Whether a frame has a quantity, and does not say that it is only a filling."""
+    return key in frame and bool(float(np.ravel(frame.get(f"find_{key}", 1.0))[0]))
 
 
 def _decoded(item: Any) -> Any:

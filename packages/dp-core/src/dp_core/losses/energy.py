@@ -16,7 +16,7 @@ from dp_core.arrays import namespace
 from dp_core.data.frame import Label
 from dp_core.errors import ConfigError
 from dp_core.losses.energy_terms import TERMS
-from dp_core.losses.shared import check_kind, is_active, prefactors
+from dp_core.losses.shared import check_kind, is_active, prefactors, weights_of
 from dp_core.module import Array
 from dp_core.outputs import Gradient, OutputDef, evaluate_atoms, hessian, reduce_energy
 from dp_core.schema.section import Section, option, wrong
@@ -124,17 +124,21 @@ class EnergyLoss:
         if virtual_atoms(model) is not None:
             raise ConfigError('loss/type is "ener", but the model has spins. Set loss/type to "ener_spin".')
         s = self.settings
+        atom_pref = Label(
+            "atom_pref", 1, atomic=True, default=1.0, repeat=3, counts_when_absent=s.use_default_pf,
+            asked_by=weights_of("pf"),
+        )  # fmt: skip
         wanted = {
             "e": [Label("energy", 1)],
             "f": [Label("force", 3, atomic=True)],
             "v": [Label("virial", 9)],
-            "ae": [Label("atom_ener", 1, atomic=True)],
-            "pf": [
+            "ae": [Label("atom_ener", 1, atomic=True, asked_by=weights_of("ae"))],
+            "pf": [Label("force", 3, atomic=True), atom_pref],
+            "gf": [
                 Label("force", 3, atomic=True),
-                Label("atom_pref", 1, atomic=True, default=1.0, repeat=3, counts_when_absent=s.use_default_pf),
+                Label("drdq", 3 * s.numb_generalized_coord, atomic=True, asked_by=weights_of("gf")),
             ],
-            "gf": [Label("force", 3, atomic=True), Label("drdq", 3 * s.numb_generalized_coord, atomic=True)],
-            "h": [Label("hessian", 9, atomic=True)],
+            "h": [Label("hessian", 9, atomic=True, asked_by=weights_of("h"))],
         }
         if s.enable_atom_ener_coeff:
             wanted["e"].append(Label("atom_ener_coeff", 1, atomic=True, default=1.0, counts_when_absent=True))

@@ -16,7 +16,7 @@ from dp_core.data.frame import Label
 from dp_core.errors import ConfigError
 from dp_core.losses import energy_terms
 from dp_core.losses.reductions import known, mean, total_of
-from dp_core.losses.shared import check_kind, is_active, prefactors
+from dp_core.losses.shared import check_kind, is_active, prefactors, weights_of
 from dp_core.module import Array
 from dp_core.outputs import Gradient, OutputDef, evaluate_atoms, sum_on_neighbors, virials
 from dp_core.schema.section import Section, option, wrong
@@ -99,8 +99,11 @@ class SpinLoss:
             "fr": [Label("force", 3, atomic=True)],
             "fm": [Label("force_mag", 3, atomic=True)],
             "v": [Label("virial", 9)],
-            "ae": [Label("atom_ener", 1, atomic=True)],
-            "pf": [Label("force", 3, atomic=True), Label("atom_pref", 1, atomic=True, default=1.0, repeat=3)],
+            "ae": [Label("atom_ener", 1, atomic=True, asked_by=weights_of("ae"))],
+            "pf": [
+                Label("force", 3, atomic=True),
+                Label("atom_pref", 1, atomic=True, default=1.0, repeat=3, asked_by=weights_of("pf")),
+            ],
         }
         if self.settings.enable_atom_ener_coeff:
             wanted["e"].append(Label("atom_ener_coeff", 1, atomic=True, default=1.0, counts_when_absent=True))

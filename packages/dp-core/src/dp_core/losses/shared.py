@@ -35,6 +35,11 @@ def is_active(settings: Section, term: str) -> bool:
     return bool(getattr(settings, f"start_pref_{term}") or getattr(settings, f"limit_pref_{term}"))
 
 
+def weights_of(term: str) -> str:
+    """The settings that are the weight of a term, for ``Label.asked_by``."""
+    return f"start_pref_{term}, limit_pref_{term}"
+
+
 def prefactors(settings: Section, terms: Sequence[str], ratio: float) -> dict[str, float]:
     """The weights of terms at a learning rate, as a ratio to that at the start."""
     ends = {t: (getattr(settings, f"start_pref_{t}"), getattr(settings, f"limit_pref_{t}")) for t in terms}

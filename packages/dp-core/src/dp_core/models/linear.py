@@ -121,10 +121,11 @@ class Combination(EnergyModel):
         k = self._with_networks()
         return self.models[k].eval_descriptor(self.view(k, table))
 
-    def eval_fitting_last_layer(self, table: Neighborhood) -> Array:
-        """The values before the output layer of the fitting of that model: (n, neuron[-1])."""
+    def eval_embedding(self, table: Neighborhood) -> tuple[Array, Array]:
+        """The descriptor (n, dim_out), and the values before the output layer (n, neuron[-1]), of that model."""
         k = self._with_networks()
-        return self.models[k].eval_fitting_last_layer(self.view(k, table))
+        found: tuple[Array, Array] = self.models[k].eval_embedding(self.view(k, table))
+        return found
 
     def _with_networks(self) -> int:
         found = [k for k, model in enumerate(self.models) if members(model)]

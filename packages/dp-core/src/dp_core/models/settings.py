@@ -58,13 +58,18 @@ class ModelSettings(Section):
     modifier: ModifierSettings | None = option(
         None, "what is added to the energy of the model and taken off the labels that it learns; not inside linear_ener"
     )
-    # None where nobody asks for it: DeePMD-kit's TensorFlow refuses models whose script has this key
+    # false is None, which scripts leave out: DeePMD-kit's TensorFlow refuses models whose script has this key
     hessian_mode: bool | None = option(
         None,
         "DeepPot.eval gives second derivatives too; set by itself where the loss has a weight for them; not inside "
         "linear_ener",
     )
     info: dict[str, Any] = option({}, "free information kept with the model; not inside linear_ener")
+
+    @pydantic.field_validator("hessian_mode")
+    @classmethod
+    def _only_if_asked_for(cls, value: bool | None) -> bool | None:
+        return value or None
 
     @pydantic.model_validator(mode="after")
     def _names_once(self) -> Self:

@@ -97,9 +97,10 @@ class SpinEnergy:
         """The descriptor of every atom and virtual atom: (n, dim_out)."""
         return self.backbone.eval_descriptor(table)
 
-    def eval_fitting_last_layer(self, table: Neighborhood) -> Array:
-        """The values before the output layer of the fitting: (n, neuron[-1])."""
-        return self.backbone.eval_fitting_last_layer(table)
+    def eval_embedding(self, table: Neighborhood) -> tuple[Array, Array]:
+        """The descriptor (n, dim_out), and the values before the output layer of the fitting (n, neuron[-1])."""
+        found: tuple[Array, Array] = self.backbone.eval_embedding(table)
+        return found
 
     def change_type_map(self, type_map: Sequence[str], *, seed: Seed = None) -> SpinEnergy:
         """Raises ConfigError: which types have spins, and how long they are, is of the types of the training."""

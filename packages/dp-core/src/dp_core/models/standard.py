@@ -190,9 +190,10 @@ class StandardModel:
         """The descriptor of every atom: (n, dim_out)."""
         return self.descriptor(table)[0]
 
-    def eval_fitting_last_layer(self, table: Neighborhood) -> Array:
-        """The values before the output layer of the fitting: (n, neuron[-1])."""
-        return self.fitting.last_hidden(self.descriptor(table)[0], table)
+    def eval_embedding(self, table: Neighborhood) -> tuple[Array, Array]:
+        """The descriptor (n, dim_out), and the values before the output layer of the fitting (n, neuron[-1])."""
+        descriptor = self.descriptor(table)[0]
+        return descriptor, self.fitting.last_hidden(descriptor, table)
 
     def change_type_map(self, type_map: Sequence[str], *, seed: Seed = None) -> StandardModel:
         """The model for other types, by name: known ones keep all they have, in whatever order they come.

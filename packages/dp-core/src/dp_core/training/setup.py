@@ -198,15 +198,6 @@ def even_sample(systems: Sequence[System], most_atoms: int) -> Sample:
     return Sample(systems, everything.system[chosen], everything.index[chosen])
 
 
-#: Labels that no loss reads unless its section has a weight for them, and that weight.
-_ASKED_FOR = {
-    "hessian": "start_pref_h, limit_pref_h",
-    "atom_pref": "start_pref_pf, limit_pref_pf",
-    "drdq": "start_pref_gf, limit_pref_gf",
-    "atom_ener": "start_pref_ae, limit_pref_ae",
-}
-
-
 def check_labels(data: Data, model: Any, loss: Loss, reporter: Reporter) -> None:
     """Look at all data as training will, so that bad files and numbers are met before anything is written.
 
@@ -225,19 +216,22 @@ def check_labels(data: Data, model: Any, loss: Loss, reporter: Reporter) -> None
                 reporter.warning(f"{where}: {told}")
                 virtual = None  # once is enough
             reporter.progress("Data", done, len(sample))
-        there = found.union(*(system.available() for system in systems))
-        absent = [label.key for label in wanted if label.key not in there]
+        seen = frozenset[str]().union(*(system.available() for system in systems))
+        # a default that counts is nothing to train on by itself
+        needed = [label for label in wanted if not label.counts_when_absent]
+        absent = [label for label in needed if label.key not in found | seen]
         if not systems or not absent:
             continue
-        told = f"No frame of the {name} data has {' or '.join(absent)}"
-        seen = f"They have: {', '.join(sorted(there)) or 'no labels'}."
-        if name == "training" and len(absent) == len(wanted):
-            raise DataError(f"{told}, so there is nothing to train on. {seen} Add labels, or other terms to the loss.")
-        asked = [key for key in absent if key in _ASKED_FOR]
+        told = f"No frame of the {name} data has {' or '.join(label.key for label in absent)}"
+        have = f"They have: {', '.join(sorted(seen)) or 'no labels'}."
+        if name == "training" and len(absent) == len(needed):
+            raise DataError(f"{told}, so there is nothing to train on. {have} Add labels, or other terms to the loss.")
+        asked = [label for label in absent if label.asked_by]
         if name == "training" and asked:
             raise DataError(
-                f"No frame of the training data has {' or '.join(asked)}, for which the loss section has a weight "
-                f"({', '.join(_ASKED_FOR[key] for key in asked)}). {seen} Add the labels, or take the weight away."
+                f"No frame of the training data has {' or '.join(label.key for label in asked)}, for which the loss "
+                f"section has a weight ({', '.join(label.asked_by for label in asked)}). {have} Add the labels, or "
+                "take the weight away."
             )
         reporter.warning(f"{told}; what the loss compares with it counts nothing.")
 
