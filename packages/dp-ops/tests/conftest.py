@@ -49,6 +49,18 @@ def pair_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def torch_engine() -> Callable[[], None]:
+    """``torch_engine()`` compiles what the engine of PyTorch needs of it, unless that was done."""
+    from dp_ops.build import build, find_built
+
+    def compile_missing() -> None:
+        if not find_built("torch"):
+            build("torch")
+
+    return compile_missing
+
+
+@pytest.fixture(scope="session")
 def without_threads(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], None]:
     """``without_threads(file, names)`` runs tests where four threads are wanted and the system gives none."""
     folder = tmp_path_factory.mktemp("threads")

@@ -116,9 +116,13 @@ def test_damage_of_a_document_without_checksum(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("suffix", "backend", "package"), [(".pth", "torch", "dp_torch"), (".pb", "tensorflow", "dp_tf")]
 )
-def test_damage_of_frozen_files(suffix: str, backend: str, package: str, tmp_path: Path) -> None:
+def test_damage_of_frozen_files(
+    suffix: str, backend: str, package: str, tmp_path: Path, torch_engine: Callable[[], None]
+) -> None:
     if find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
+    if backend == "torch":
+        torch_engine()
     path, model = tmp_path / f"model{suffix}", load_model(GOLDEN / f"{NAME}.dp")
     get_backend(backend).freeze(model, document_bytes(model), path)
     assert refused(path, path.read_bytes(), 40) > 30

@@ -23,7 +23,6 @@ from dp_core.model_file import document_bytes, load_model
 from dp_core.module import replace
 from dp_core.neighbors import build_batch, frame_neighbors
 from dp_core.outputs import forces
-from dp_ops.build import build, find_built
 
 pytestmark = pytest.mark.crossing  # files of all backends
 HERE = Path(__file__).parent
@@ -54,15 +53,15 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def frozen_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def frozen_file(tmp_path_factory: pytest.TempPathFactory, torch_engine: Callable[[], None]) -> Callable[..., Path]:
     """``frozen_file(name, suffix)``: a stored model as a file of that kind."""
     folder, made = tmp_path_factory.mktemp("models"), {}
 
     def make(name: str, suffix: str) -> Path:
         path = folder / f"{name}{suffix}"
         if path not in made:
-            if KINDS[suffix][0] == "torch" and not find_built("torch"):
-                build("torch")
+            if KINDS[suffix][0] == "torch":
+                torch_engine()
             model = load_model(GOLDEN / f"{name}.dp")
             get_backend(KINDS[suffix][1]).freeze(model, document_bytes(model), path)
             made[path] = True
