@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -67,3 +70,8 @@ def test_unknown_element(water):
 def test_what_dpdata_asks_of_a_potential():
     """dpdata finds out in this way whether all frames may be given at once."""
     assert "auto_batch_size" in DeepPot.__init__.__code__.co_varnames
+
+
+def test_import_before_dpdata():
+    """dpdata loads the driver by its entry point, and the driver loads dpdata."""
+    subprocess.run([sys.executable, "-c", "import dp_core.dpdata"], check=True)
