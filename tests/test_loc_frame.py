@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from dp_core import DeepPot
+from dp_core.batching import build_batch
 from dp_core.descriptors.loc_frame import LocalFrame, LocalFrameSettings
 from dp_core.errors import ConfigError
 from dp_core.fittings.energy import EnergyFitting, EnergyFittingSettings
 from dp_core.model_file import load_model
 from dp_core.models.standard import StandardModel
 from dp_core.module import leaves, replace, with_leaves
-from dp_core.neighbors import build_batch, frame_neighbors
+from dp_core.neighbors import frame_neighbors
 from dp_core.schema import parse_model
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from autograd.extend import defvjp, primitive
 
+from dp_core.batching import Batch, build_batch
 from dp_core.data import Frame, write_npy_system
 from dp_core.module import replace
-from dp_core.neighbors import Batch, build_batch, frame_pairs, row_neighbors
+from dp_core.neighbors import frame_pairs, row_neighbors
 from dp_core.numpy_backend import gradient
 from dp_core.outputs import evaluate_atoms
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from dp_core import registry
+from dp_core.batching import build_batch
 from dp_core.descriptors.protocol import map_parts, neighbor_spec
 from dp_core.module import leaves, replace, with_leaves
-from dp_core.neighbors import build_batch, frame_neighbors
+from dp_core.neighbors import frame_neighbors
 
 COORD = np.array([[1.0, 1.2, 1.1], [2.3, 1.9, 0.6], [0.2, 3.1, 2.2], [4.9, 5.6, 6.2]])
 CELL = np.array([[6.0, 0.0, 0.0], [0.5, 6.5, 0.0], [0.0, 0.3, 7.0]])

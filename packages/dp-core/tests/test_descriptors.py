@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from dp_core import DeepPot, load_model, registry
+from dp_core.batching import build_batch
 from dp_core.descriptors.protocol import neighbor_spec
 from dp_core.errors import ConfigError
 from dp_core.models.standard import StandardModel
 from dp_core.module import leaves, map_with_path, replace
-from dp_core.neighbors import build_batch, frame_neighbors
+from dp_core.neighbors import frame_neighbors
 from dp_core.schema import parse_model
 from dp_core.training import train
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from dp_core import registry
+from dp_core.batching import build_batch
 from dp_core.errors import ConfigError, FormatError
 from dp_core.model_file import load_model
 from dp_core.module import leaves, replace, trained_leaves, with_leaves
-from dp_core.neighbors import NeighborSpec, build_batch, frame_neighbors
+from dp_core.neighbors import NeighborSpec, frame_neighbors
 from dp_core.nn.attention import softmax_parts
 from dp_core.nn.electrons import electron_configurations
 from dp_core.nn.type_embedding import TypeEmbedding

@@ -6,11 +6,12 @@ import array_api_strict
 import numpy as np
 import pytest
 
+from dp_core.batching import build_batch
 from dp_core.descriptors.dpa2 import DPA2
 from dp_core.errors import ConfigError, FormatError
 from dp_core.models.standard import StandardModel
 from dp_core.module import leaves, map_with_path, replace, tree_map
-from dp_core.neighbors import build_batch, frame_neighbors
+from dp_core.neighbors import frame_neighbors
 from dp_core.predictors import DeepPot
 from dp_core.schema import parse_model
 from dp_core.schema.section import validate

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from dp_core.batching import build_batch
 from dp_core.descriptors.dpa3 import DPA3
 from dp_core.errors import ConfigError, DataError, FormatError
 from dp_core.models.standard import StandardModel
 from dp_core.module import map_with_path, replace
-from dp_core.neighbors import build_batch, frame_neighbors
+from dp_core.neighbors import frame_neighbors
 from dp_core.predictors import DeepPot
 from dp_core.schema import parse_model
 from dp_core.schema.section import validate

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from dp_core import DeepPot, load_model, save_model
+from dp_core.batching import build_batch
 from dp_core.errors import ConfigError, DataError, FormatError
 from dp_core.inputs import default_fparam, numb_fparam
 from dp_core.models.pair_file import PairFile, coefficients
 from dp_core.models.protocol import members, new_model
 from dp_core.module import leaves, replace, trained_leaves
-from dp_core.neighbors import build_batch, frame_neighbors
+from dp_core.neighbors import frame_neighbors
 from dp_core.schema import parse_model
 from dp_core.training import train
 

@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
+from dp_core.batching import build_batch
 from dp_core.errors import DataError
-from dp_core.neighbors import MovingPairs, NeighborSpec, build_batch, frame_neighbors, frame_pairs, row_neighbors
+from dp_core.neighbors import MovingPairs, NeighborSpec, frame_neighbors, frame_pairs, row_neighbors
 
 CELLS = {
     "open": None,

@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dp_core.batching import build_batch
 from dp_core.data import Frame, Label, System, open_systems
 from dp_core.data.frame import Integers
 from dp_core.errors import ConfigError, DataError
 from dp_core.inputs import input_labels
 from dp_core.model_file import load_model
 from dp_core.module import replace
-from dp_core.neighbors import build_batch, frame_neighbors
+from dp_core.neighbors import frame_neighbors
 from dp_core.numpy_backend import NumpyBackend
 from dp_core.statistics import (
     BiasSums,

@@ -18,10 +18,11 @@ import pytest
 
 import dp_ops
 from dp_core.backend import get_backend
+from dp_core.batching import build_batch
 from dp_core.frozen import capabilities, graph_inputs, sample_table
 from dp_core.model_file import document_bytes, load_model
 from dp_core.module import replace
-from dp_core.neighbors import build_batch, frame_neighbors
+from dp_core.neighbors import frame_neighbors
 from dp_core.outputs import forces
 
 pytestmark = pytest.mark.crossing  # files of all backends

@@ -18,10 +18,11 @@ import pytest
 
 import dp_ops
 from dp_core.backend import get_backend
+from dp_core.batching import Batch, build_batch
 from dp_core.compression import compress
 from dp_core.frozen import capabilities, graph_inputs
 from dp_core.model_file import load_model, save_model
-from dp_core.neighbors import Batch, build_batch, frame_neighbors
+from dp_core.neighbors import frame_neighbors
 from dp_core.outputs import forces
 from dp_core.predictors import DeepPot
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dp_core.neighbors import NeighborSpec, build_batch, frame_neighbors
+from dp_core.batching import build_batch
+from dp_core.neighbors import NeighborSpec, frame_neighbors
 
 sys.path.insert(0, str(Path(__file__).parent))
 from capi import Pot, library, neighbor_list

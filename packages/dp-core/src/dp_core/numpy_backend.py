@@ -16,10 +16,10 @@ from autograd.tracer import isbox, new_box, trace_stack
 
 from dp_core import arrays
 from dp_core.backend import Derived, DerivedEvaluator, Evaluator, LossFunction, Optimizer, TrainState
+from dp_core.batching import no_rounding
 from dp_core.errors import BackendError
 from dp_core.kernels import one_more_gradient
 from dp_core.module import Array, tree_map
-from dp_core.neighbors import no_rounding
 from dp_core.numpy_kernels import embedding_sum, table_sum
 from dp_core.outputs import evaluate_atoms
 

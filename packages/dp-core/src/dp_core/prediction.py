@@ -16,15 +16,14 @@ import numpy as np
 
 from dp_core import outputs
 from dp_core.backend import Backend, DerivedEvaluator, Evaluator
+from dp_core.batching import Batch, build_batch
 from dp_core.errors import ConfigError, NonFiniteError
 from dp_core.neighbors import (
-    Batch,
     Floats,
     FrameNeighbors,
     Ints,
     NeighborSpec,
     PairList,
-    build_batch,
     frame_pairs,
     part_of,
     refuse_close,

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from dp_core.backend import installed
+from dp_core.batching import build_batch
 from dp_core.descriptors.protocol import parts_of
 from dp_core.errors import DpError
 from dp_core.frozen import precision
@@ -30,7 +31,7 @@ from dp_core.long_range import long_range, short_range
 from dp_core.model_file import load_model, save_model
 from dp_core.models.protocol import members
 from dp_core.module import leaves, tree_map
-from dp_core.neighbors import Floats, build_batch, frame_neighbors
+from dp_core.neighbors import Floats, frame_neighbors
 from dp_core.predictors import DeepEval
 from dp_core.random_structures import Sample, cell_larger_than, random_sample
 from dp_core.virtual_atoms import virtual_atoms

@@ -14,8 +14,9 @@ import tensorflow as tf
 
 import dp_tf.primitives  # noqa: F401  (makes dp-core know tensors)
 from dp_core.backend import Derived, DerivedEvaluator, Evaluator, LossFunction, Optimizer, TrainState, threads
+from dp_core.batching import no_rounding
 from dp_core.module import Array, is_array, tree_map
-from dp_core.neighbors import Neighborhood, no_rounding
+from dp_core.neighbors import Neighborhood
 from dp_core.outputs import evaluate_atoms
 from dp_tf import distributed
 from dp_tf.autodiff import gradient

@@ -12,8 +12,9 @@ import torch
 
 import dp_torch.namespace  # noqa: F401  (native primitives)
 from dp_core.backend import Derived, DerivedEvaluator, Evaluator, LossFunction, Optimizer, TrainState, checked, threads
+from dp_core.batching import no_rounding
 from dp_core.module import Array, is_array, tree_map
-from dp_core.neighbors import Neighborhood, no_rounding
+from dp_core.neighbors import Neighborhood
 from dp_core.outputs import evaluate_atoms
 from dp_torch import distributed
 from dp_torch.autodiff import gradient

@@ -17,12 +17,13 @@ import pydantic
 
 from dp_core import arrays
 from dp_core.arrays import namespace
+from dp_core.batching import build_batch
 from dp_core.descriptors.environment import with_all_slots
 from dp_core.descriptors.protocol import CountSel, neighbor_spec
 from dp_core.errors import ConfigError
 from dp_core.format.versions import check_version
 from dp_core.module import Array, buffer, module, replace
-from dp_core.neighbors import Floats, FrameNeighbors, Neighborhood, build_batch
+from dp_core.neighbors import Floats, FrameNeighbors, Neighborhood
 from dp_core.schema.section import Section, option
 from dp_core.statistics.moments import mean_and_std
 

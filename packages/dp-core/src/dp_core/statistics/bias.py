@@ -9,12 +9,13 @@ from typing import Any, Literal
 import numpy as np
 
 from dp_core.backend import Evaluator
+from dp_core.batching import build_batch, no_rounding
 from dp_core.data.frame import Frame, Label
 from dp_core.errors import ConfigError, DataError
 from dp_core.fragments import in_region
 from dp_core.inputs import atomic_label, input_arrays, input_labels, takes_fragments, total_label
 from dp_core.module import replace
-from dp_core.neighbors import build_batch, frame_neighbors, no_rounding
+from dp_core.neighbors import frame_neighbors
 from dp_core.outputs import OutputDef
 from dp_core.statistics.least_squares import BiasFit, BiasSums
 from dp_core.statistics.moments import Floats

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from dp_core.backend import LossFunction
+from dp_core.batching import Batch, build_batch, no_rounding
 from dp_core.data.frame import Frame, Label
 from dp_core.inputs import input_arrays
 from dp_core.losses import Loss
 from dp_core.module import Array, module, replace, with_leaves
-from dp_core.neighbors import Batch, FrameNeighbors, Neighborhood, NeighborSpec, build_batch, no_rounding
+from dp_core.neighbors import FrameNeighbors, Neighborhood, NeighborSpec
 from dp_core.outputs import Gradient
 
 
