@@ -11,7 +11,7 @@ allowed. Structures are random but always the same: realistic distances for the 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import product
@@ -22,9 +22,9 @@ import numpy as np
 
 from dp_core.backend import installed
 from dp_core.batching import build_batch
+from dp_core.bench import Bench, Result, evaluate, largest, parameters, part_of, set_up
 from dp_core.descriptors.protocol import parts_of
 from dp_core.errors import DpError
-from dp_core.frozen import precision
 from dp_core.inference import Predictor
 from dp_core.inputs import takes_fragments
 from dp_core.long_range import long_range, short_range
@@ -33,7 +33,7 @@ from dp_core.models.protocol import members
 from dp_core.module import leaves, tree_map
 from dp_core.neighbors import Floats, frame_neighbors
 from dp_core.predictors import DeepEval
-from dp_core.random_structures import Sample, cell_larger_than, random_sample
+from dp_core.random_structures import Sample, cell_larger_than
 from dp_core.virtual_atoms import virtual_atoms
 
 __all__ = ["Check", "CheckReport", "ModelError", "check_model"]
@@ -93,49 +93,6 @@ class CheckReport:
             raise ModelError("The model fails:\n" + "\n".join(str(check) for check in self.failures))
 
 
-@dataclass(frozen=True)
-class _Result:
-    """What a model says of one sample: of the components of its output, one for an energy, and their derivatives.
-
-    The energy is always the sum over the atoms. Derivatives that the model does not give are zero.
-    """
-
-    energy: Floats  # (size,)
-    atom_energy: Floats  # (N, size)
-    force: Floats  # (N, size, 3)
-    virial: Floats  # (size, 3, 3)
-    atom_virial: Floats  # (N, size, 3, 3)
-    magnetic: Floats | None = None  # (N, 3), of models with spins; None is not compared
-
-
-@dataclass(frozen=True)
-class _Bench:
-    """A model with its samples, and the sizes that errors are compared with."""
-
-    dp: Predictor
-    random: np.random.Generator
-    single: bool  # networks in single precision
-    bulk: Sample  # periodic, in a cell smaller than the cutoff
-    cluster: Sample  # open boundaries
-    energy_scale: float  # eV, energy of interaction of an atom
-    force_scale: float  # eV/Å
-
-    def __call__(self, *samples: Sample) -> list[_Result]:
-        return _evaluate(self.dp, samples)
-
-    def difference(self, a: _Result, b: _Result) -> float:
-        """Largest relative difference of energies, forces and virials."""
-        n = len(a.force)
-        return max(
-            _largest(a.energy - b.energy) / (n * self.energy_scale),
-            _largest(a.atom_energy - b.atom_energy) / self.energy_scale,
-            _largest(a.force - b.force) / self.force_scale,
-            _largest(a.virial - b.virial) / (n * self.force_scale),
-            _largest(a.atom_virial - b.atom_virial) / self.force_scale,
-            0.0 if a.magnetic is None or b.magnetic is None else _largest(a.magnetic - b.magnetic) / self.force_scale,
-        )
-
-
 def check_model(
     model: Predictor | str | Path | Any, backend: str | None = "numpy", *, seed: int = 0, natoms: int = 9
 ) -> CheckReport:
@@ -172,9 +129,9 @@ def check_model(
 
 def _checked(dp: Predictor, seed: int, natoms: int) -> CheckReport:
     before = {path: leaf.copy() for path, leaf in leaves(dp.get_model()).items()}
-    bench = _set_up(dp, np.random.default_rng(seed), natoms)
+    bench = set_up(dp, np.random.default_rng(seed), natoms)
     exact, smooth, numeric = (1e-3, 1e-3, 5e-2) if bench.single else (1e-8, 1e-5, 1e-6)
-    checks: list[tuple[str, Callable[[_Bench], float], float]] = [
+    checks: list[tuple[str, Callable[[Bench], float], float]] = [
         ("rotation", _rotation, exact),
         ("reflection", _reflection, exact),
         ("translation", _translation, exact),
@@ -209,9 +166,9 @@ def _checked(dp: Predictor, seed: int, natoms: int) -> CheckReport:
 def _whole(dp: Predictor, seed: int, natoms: int) -> list[Check]:
     """The checks of a model with its long-range part."""
     random = np.random.default_rng(seed)
-    bench = _set_up(dp, random, natoms)
+    bench = set_up(dp, random, natoms)
     exact, numeric = (1e-3, 5e-2) if bench.single else (1e-8, 1e-6)
-    checks: list[tuple[str, Callable[[_Bench], float], float]] = [
+    checks: list[tuple[str, Callable[[Bench], float], float]] = [
         ("rotation", _rotation, exact),
         ("reflection", _reflection, exact),
         ("translation", _translation, exact),
@@ -229,88 +186,32 @@ def _whole(dp: Predictor, seed: int, natoms: int) -> list[Check]:
     return [_run(f"whole: {name}", check, bench, tolerance) for name, check, tolerance in checks]
 
 
-def _run(name: str, check: Callable[[_Bench], float], bench: _Bench, tolerance: float) -> Check:
+def _run(name: str, check: Callable[[Bench], float], bench: Bench, tolerance: float) -> Check:
     try:
         return Check(name, float(check(bench)), tolerance)
     except Exception as error:  # a broken model may raise anything; the other checks still tell something
         return Check(name, np.inf, tolerance, f"{type(error).__name__}: {error}")
 
 
-def _set_up(dp: Predictor, random: np.random.Generator, natoms: int) -> _Bench:
-    bulk = random_sample(dp.get_model(), random, natoms, periodic=True)
-    whole = bool(long_range(dp.get_model()))  # which only periodic frames have
-    cluster = random_sample(dp.get_model(), random, natoms, periodic=whole)
-    alone = [_part_of(cluster, [k]) for k in range(natoms)]
-    results = _evaluate(dp, [bulk, cluster])
-    vacuum = np.array([r.energy for r in _evaluate(dp, alone)])
-    energies = np.abs(results[1].atom_energy - vacuum).max(initial=0.0)
-    forces = max(_largest(r.force) for r in results)
-    single = precision(dp.get_model()) == "float32"
-    floor = 1e-6 * max(1e-3, float(np.abs(results[1].atom_energy).max()))
-    return _Bench(dp, random, single, bulk, cluster, max(float(energies), floor), max(forces, floor))
-
-
-def _evaluate(dp: Predictor, samples: Sequence[Sample]) -> list[_Result]:
-    atomic_virial = not long_range(dp.get_model())
-    p = dp.predict([s.structure for s in samples], **_parameters(samples), atomic_virial=atomic_virial)
-    ends = np.cumsum(p.natoms)
-    atoms = [slice(end - n, end) for end, n in zip(ends, p.natoms, strict=True)]
-    output = dp.get_model().output
-    size, total = output.size, len(p.atomic)
-    atomic = p.atomic.reshape(total, size)
-    summed = np.stack([atomic[a].sum(axis=0) for a in atoms])
-    totals = summed if output.intensive else p.total.reshape(len(samples), size)
-    if p.derivatives is None:
-        force, virial, atom_virial = np.zeros((total, size, 3)), np.zeros((len(samples), size, 3, 3)), None
-    else:
-        force, virial, atom_virial = p.force, p.virial, p.atom_virial
-    force = force.reshape(total, size, 3)
-    virial = virial.reshape(len(samples), size, 3, 3)
-    of_atoms = np.zeros((total, size, 3, 3)) if atom_virial is None else atom_virial.reshape(total, size, 3, 3)
-    magnetic = [None if p.magnetic is None else p.magnetic[a] for a in atoms]
-    return [_Result(totals[k], atomic[a], force[a], virial[k], of_atoms[a], magnetic[k]) for k, a in enumerate(atoms)]
-
-
-def _parameters(samples: Sequence[Sample]) -> dict[str, Any]:
-    """fparam (frames, d), aparam (atoms, d), charge_spin (frames, 2), spin (atoms, 3), those that the model has."""
-    given: dict[str, list[Floats]] = {}
-    for sample in samples:
-        for name in ("fparam", "aparam", "charge_spin", "spin"):
-            if getattr(sample, name) is not None:
-                given.setdefault(name, []).append(getattr(sample, name))
-    return {name: np.concatenate(x) if name in ("aparam", "spin") else np.stack(x) for name, x in given.items()}
-
-
-def _largest(x: Any) -> float:
-    return float(np.max(np.abs(x), initial=0.0))
-
-
-def _part_of(sample: Sample, atoms: Sequence[int] | Any) -> Sample:
-    """Some atoms of a sample, in the given order."""
-    aparam = None if sample.aparam is None else sample.aparam[atoms]
-    spin = None if sample.spin is None else sample.spin[atoms]
-    return sample._replace(coord=sample.coord[atoms], types=sample.types[atoms], aparam=aparam, spin=spin)
-
-
-def _turned(result: _Result, q: Floats, kind: str) -> _Result:
+def _turned(result: Result, q: Floats, kind: str) -> Result:
     """The result when everything is transformed by the orthogonal matrix q."""
     mixed = {"dipole": q, "polar": np.kron(q, q)}.get(kind, np.eye(len(result.energy)))
     virial = np.einsum("ij,jab->iab", mixed, q @ result.virial @ q.T)
     atom_virial = np.einsum("ij,njab->niab", mixed, q @ result.atom_virial @ q.T)
     force = np.einsum("ij,nja->nia", mixed, result.force @ q.T)
     magnetic = None if result.magnetic is None else result.magnetic @ q.T
-    return _Result(mixed @ result.energy, result.atom_energy @ mixed.T, force, virial, atom_virial, magnetic)
+    return Result(mixed @ result.energy, result.atom_energy @ mixed.T, force, virial, atom_virial, magnetic)
 
 
-def _rotation(b: _Bench) -> float:
+def _rotation(b: Bench) -> float:
     return _transformation(b, 1.0)
 
 
-def _reflection(b: _Bench) -> float:
+def _reflection(b: Bench) -> float:
     return _transformation(b, -1.0)
 
 
-def _transformation(b: _Bench, determinant: float) -> float:
+def _transformation(b: Bench, determinant: float) -> float:
     worst = 0.0
     for sample in (b.bulk, b.cluster):
         matrix, _ = np.linalg.qr(b.random.normal(size=(3, 3)))
@@ -322,54 +223,54 @@ def _transformation(b: _Bench, determinant: float) -> float:
     return worst
 
 
-def _translation(b: _Bench) -> float:
+def _translation(b: Bench) -> float:
     samples = (b.bulk, b.cluster)
     moved = [s._replace(coord=s.coord + b.random.uniform(-5, 5, 3)) for s in samples]
     return max(b.difference(old, new) for old, new in zip(b(*samples), b(*moved), strict=True))
 
 
-def _permutation(b: _Bench) -> float:
+def _permutation(b: Bench) -> float:
     worst = 0.0
     for sample in (b.bulk, b.cluster):
         order = b.random.permutation(len(sample.types))
-        old, new = b(sample, _part_of(sample, order))
-        ordered = _Result(old.energy, old.atom_energy[order], old.force[order], old.virial, old.atom_virial[order])
+        old, new = b(sample, part_of(sample, order))
+        ordered = Result(old.energy, old.atom_energy[order], old.force[order], old.virial, old.atom_virial[order])
         worst = max(worst, b.difference(ordered, new))
     return worst
 
 
-def _periodic_images(b: _Bench) -> float:
+def _periodic_images(b: Bench) -> float:
     assert b.bulk.box is not None
     cells = b.random.integers(-3, 4, (len(b.bulk.types), 3))
     return b.difference(*b(b.bulk, b.bulk._replace(coord=b.bulk.coord + cells @ b.bulk.box)))
 
 
-def _choice_of_cell(b: _Bench) -> float:
+def _choice_of_cell(b: Bench) -> float:
     assert b.bulk.box is not None
     same_lattice = np.array([[1, 0, 0], [1, 1, 0], [0, -1, 1]]) @ b.bulk.box
     return b.difference(*b(b.bulk, b.bulk._replace(box=same_lattice)))
 
 
-def _supercell(b: _Bench) -> float:
+def _supercell(b: Bench) -> float:
     assert b.bulk.box is not None
     n = len(b.bulk.types)
-    twice = _part_of(b.bulk, np.tile(np.arange(n), 2))
+    twice = part_of(b.bulk, np.tile(np.arange(n), 2))
     shift = np.repeat([[0.0], [1.0]], n, axis=0) * b.bulk.box[1]
     box = b.bulk.box * np.array([[1.0], [2.0], [1.0]])
     one, two = b(b.bulk, twice._replace(coord=twice.coord + shift, box=box))
     atoms = (np.tile(one.atom_energy, (2, 1)), np.tile(one.force, (2, 1, 1)))
-    expected = _Result(2 * one.energy, *atoms, 2 * one.virial, np.tile(one.atom_virial, (2, 1, 1, 1)))
+    expected = Result(2 * one.energy, *atoms, 2 * one.virial, np.tile(one.atom_virial, (2, 1, 1, 1)))
     return b.difference(expected, two)
 
 
-def _cutoff(b: _Bench) -> float:
+def _cutoff(b: Bench) -> float:
     """An atom crosses the cutoff of another that has a neighbour on the other side; or of a part, or of a shell."""
     found = members(b.dp.get_model())
     parts = {part.rcut for member in found for part in parts_of(member.model.descriptor)}
     return max(_crossing(b, radius) for radius in {b.dp.get_rcut(), *(r for r, _ in b.dp.neighbor_spec.shells), *parts})
 
 
-def _crossing(b: _Bench, rcut: float) -> float:
+def _crossing(b: Bench, rcut: float) -> float:
     sel = b.dp.get_sel()
     types = np.unique(b.bulk.types)
     third = types[np.argmax([sel[t] if b.dp.neighbor_spec.by_type else 0 for t in types])]
@@ -377,7 +278,7 @@ def _crossing(b: _Bench, rcut: float) -> float:
     worst = 0.0
     for first, second in list(product(types, types))[:16]:
         atoms = [np.flatnonzero(b.bulk.types == t)[0] for t in (first, second, third)]
-        crossing = _part_of(b.bulk, atoms)._replace(box=None)
+        crossing = part_of(b.bulk, atoms)._replace(box=None)
         near, far = (
             crossing._replace(coord=np.array([[0, 0, 0], [rcut + side, 0, 0], [-0.4 * rcut, 0.3 * rcut, 0]]))
             for side in (-step, step)
@@ -386,18 +287,18 @@ def _crossing(b: _Bench, rcut: float) -> float:
     return worst
 
 
-def _isolated(b: _Bench) -> float:
+def _isolated(b: Bench) -> float:
     rcut = b.dp.get_rcut()
     far = b.cluster.coord + np.array([4.0 * rcut + np.ptp(b.cluster.coord), 0.0, 0.0])
     worst = 0.0
     for k in range(len(b.cluster.types)):
-        alone = _part_of(b.cluster, [k])
-        both = _part_of(b.cluster, [*range(len(far)), k])
+        alone = part_of(b.cluster, [k])
+        both = part_of(b.cluster, [*range(len(far)), k])
         both = both._replace(coord=np.concatenate([b.cluster.coord, far[[k]]]))
         in_cell = alone._replace(box=cell_larger_than(2.0 * rcut))
         one, rest, together, periodic = b(alone, b.cluster, both, in_cell)
-        nothing = _Result(one.energy, one.atom_energy, 0 * one.force, 0 * one.virial, 0 * one.atom_virial)
-        expected = _Result(
+        nothing = Result(one.energy, one.atom_energy, 0 * one.force, 0 * one.virial, 0 * one.atom_virial)
+        expected = Result(
             rest.energy + one.energy,
             np.concatenate([rest.atom_energy, one.atom_energy]),
             np.concatenate([rest.force, one.force]),
@@ -409,7 +310,7 @@ def _isolated(b: _Bench) -> float:
     return worst
 
 
-def _slope_error(b: _Bench, samples: Callable[[float], Sample], expected: Floats) -> float:
+def _slope_error(b: Bench, samples: Callable[[float], Sample], expected: Floats) -> float:
     """|d energy / d parameter − expected| by central differences of fourth order.
 
     The better of two steps, because an activation with a kink (relu) has no derivative where one falls inside a step.
@@ -417,11 +318,11 @@ def _slope_error(b: _Bench, samples: Callable[[float], Sample], expected: Floats
     errors = []
     for h in (2e-2, 5e-3) if b.single else (1e-3, 1e-5):
         e = [r.energy for r in b(*(samples(k * h) for k in (-2, -1, 1, 2)))]
-        errors.append(_largest((e[0] - 8 * e[1] + 8 * e[2] - e[3]) / (12 * h) - expected))
+        errors.append(largest((e[0] - 8 * e[1] + 8 * e[2] - e[3]) / (12 * h) - expected))
     return min(errors)
 
 
-def _force(b: _Bench) -> float:
+def _force(b: Bench) -> float:
     worst = 0.0
     for sample in (b.bulk, b.cluster):
         (result,) = b(sample)
@@ -436,7 +337,7 @@ def _force(b: _Bench) -> float:
     return worst
 
 
-def _magnetic_force(b: _Bench) -> float:
+def _magnetic_force(b: Bench) -> float:
     """Also of atoms without spin, whose energy does not depend on what is given for them."""
     worst = 0.0
     for sample in (b.bulk, b.cluster):
@@ -453,7 +354,7 @@ def _magnetic_force(b: _Bench) -> float:
     return worst
 
 
-def _virial(b: _Bench) -> float:
+def _virial(b: Bench) -> float:
     worst = 0.0
     for sample in (b.bulk, b.cluster):
         (result,) = b(sample)
@@ -470,70 +371,70 @@ def _virial(b: _Bench) -> float:
     return worst
 
 
-def _sums(b: _Bench) -> float:
+def _sums(b: Bench) -> float:
     worst = 0.0
     invariant = b.dp.get_model().output.kind not in ("dipole", "polar") and not b.dp.has_spin  # spins feel a torque
     for r in b(b.bulk, b.cluster):
         n = len(r.force)
         worst = max(
             worst,
-            _largest(r.atom_energy.sum(axis=0) - r.energy) / (n * b.energy_scale),
-            _largest(r.force.sum(axis=0)) / (n * b.force_scale),
-            _largest(r.atom_virial.sum(axis=0) - r.virial) / (n * b.force_scale),
-            _largest(r.virial - np.swapaxes(r.virial, 1, 2)) / (n * b.force_scale) if invariant else 0.0,
+            largest(r.atom_energy.sum(axis=0) - r.energy) / (n * b.energy_scale),
+            largest(r.force.sum(axis=0)) / (n * b.force_scale),
+            largest(r.atom_virial.sum(axis=0) - r.virial) / (n * b.force_scale),
+            largest(r.virial - np.swapaxes(r.virial, 1, 2)) / (n * b.force_scale) if invariant else 0.0,
         )
     return max(worst, _mean(b)) if b.dp.get_model().output.intensive else worst
 
 
-def _mean(b: _Bench) -> float:
+def _mean(b: Bench) -> float:
     """The value of a frame against the mean over its atoms, without those that the model excludes."""
     worst = 0.0
     for sample in (b.bulk, b.cluster):
-        p = b.dp.predict([sample.structure], **_parameters([sample]))
+        p = b.dp.predict([sample.structure], **parameters([sample]))
         counted = ~np.isin(sample.types, b.dp.get_model().atom_exclude_types)
-        worst = max(worst, _largest(p.atomic[counted].sum(axis=0) / max(counted.sum(), 1) - p.total[0]))
+        worst = max(worst, largest(p.atomic[counted].sum(axis=0) / max(counted.sum(), 1) - p.total[0]))
     return worst / b.energy_scale
 
 
-def _frames(b: _Bench) -> list[Sample]:
+def _frames(b: Bench) -> list[Sample]:
     """Frames of different sizes and boundaries."""
     n = len(b.bulk.types)
     return [
         b.cluster,
-        _part_of(b.bulk, [n - 1]),
+        part_of(b.bulk, [n - 1]),
         b.bulk,
-        _part_of(b.cluster, range(n - 1, 1, -1)),
-        _part_of(b.bulk, []),
+        part_of(b.cluster, range(n - 1, 1, -1)),
+        part_of(b.bulk, []),
     ]
 
 
-def _together(b: _Bench) -> float:
+def _together(b: Bench) -> float:
     frames = _frames(b)
     return max(b.difference(b(s)[0], together) for s, together in zip(frames, b(*frames), strict=True) if len(s.types))
 
 
-def _parts(b: _Bench) -> float:
+def _parts(b: Bench) -> float:
     cut = Predictor(b.dp.get_model(), b.dp.backend_name, auto_batch_size=2)
     frames = [s for s in _frames(b) if len(s.types)]
-    return max(b.difference(x, y) for x, y in zip(b(*frames), _evaluate(cut, frames), strict=True))
+    return max(b.difference(x, y) for x, y in zip(b(*frames), evaluate(cut, frames), strict=True))
 
 
-def _virtual(b: _Bench) -> float:
+def _virtual(b: Bench) -> float:
     worst = 0.0
     for sample in (b.bulk, b.cluster):
         n = len(sample.types)
-        mixed = _part_of(sample, [0, *range(n), 0])
+        mixed = part_of(sample, [0, *range(n), 0])
         types = mixed.types.copy()
         types[[0, -1]] = -1
         old, new = b(sample, mixed._replace(types=types))
         inner = slice(1, n + 1)
-        same = _Result(new.energy, new.atom_energy[inner], new.force[inner], new.virial, new.atom_virial[inner])
-        outer = [_largest(x[[0, -1]]) for x in (new.atom_energy, new.force, new.atom_virial)]
+        same = Result(new.energy, new.atom_energy[inner], new.force[inner], new.virial, new.atom_virial[inner])
+        outer = [largest(x[[0, -1]]) for x in (new.atom_energy, new.force, new.atom_virial)]
         worst = max(worst, b.difference(old, same), *outer)
     return worst
 
 
-def _saved(b: _Bench, suffix: str) -> float:
+def _saved(b: Bench, suffix: str) -> float:
     """How many arrays differ after saving and loading; results must be the same to the last bit."""
     tree = b.dp.get_model()
     with tempfile.TemporaryDirectory() as folder:
@@ -542,7 +443,7 @@ def _saved(b: _Bench, suffix: str) -> float:
         loaded = load_model(path)
     old, new = leaves(tree), leaves(loaded)
     wrong = [p for p in {*old, *new} if p not in old or p not in new or not _identical(old[p], new[p])]
-    before, after = (_evaluate(Predictor(m, b.dp.backend_name), [b.bulk])[0] for m in (tree, loaded))
+    before, after = (evaluate(Predictor(m, b.dp.backend_name), [b.bulk])[0] for m in (tree, loaded))
     same = all(_identical(x, y) for x, y in ((before.force, after.force), (before.energy, after.energy)))
     return len(wrong) + float(not same)
 
@@ -551,7 +452,7 @@ def _identical(a: Any, b: Any) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and np.array_equal(a, b, equal_nan=True)
 
 
-def _precision(b: _Bench) -> float:
+def _precision(b: Bench) -> float:
     """How many results have another precision than float64."""
     results = [*DeepEval(b.dp.get_model(), b.dp.backend_name).eval(**_arrays(b.bulk)), *vars(b(b.bulk)[0]).values()]
     return float(
@@ -568,7 +469,7 @@ def _arrays(sample: Sample) -> dict[str, Any]:
     return {"coords": sample.coord[None], "cells": box, "atom_types": sample.types, "atomic": True} | parameters
 
 
-def _read_only(b: _Bench) -> float:
+def _read_only(b: Bench) -> float:
     """How many inputs are changed; writing to any of them raises."""
     given = tree_map(np.copy, b.bulk._asdict())
     for x in leaves(given).values():
@@ -580,16 +481,16 @@ def _read_only(b: _Bench) -> float:
     return float(sum(not np.array_equal(before[name], after[name]) for name in before))
 
 
-def _other_backend(name: str) -> Callable[[_Bench], float]:
-    def check(b: _Bench) -> float:
+def _other_backend(name: str) -> Callable[[Bench], float]:
+    def check(b: Bench) -> float:
         frames = [s for s in _frames(b) if len(s.types)]
-        other = _evaluate(Predictor(b.dp.get_model(), name), frames)
+        other = evaluate(Predictor(b.dp.get_model(), name), frames)
         return max(b.difference(x, y) for x, y in zip(b(*frames), other, strict=True))
 
     return check
 
 
-def _array_api(b: _Bench) -> float:
+def _array_api(b: Bench) -> float:
     """The model in arrays that allow nothing beyond the array-API standard, without derivatives."""
     import array_api_strict  # type: ignore[import-not-found]
 
@@ -599,11 +500,11 @@ def _array_api(b: _Bench) -> float:
     virtual = virtual_atoms(model)
     seen = [s.structure if virtual is None or s.spin is None else virtual.structure(s, s.spin) for s in samples]
     found = [frame_neighbors(*structure, spec) for structure in seen]
-    given = _parameters(samples)
+    given = parameters(samples)
     of_frames = [given[name] for name in ("fparam", "charge_spin") if name in given]
     fparam = np.concatenate(of_frames, axis=1) if of_frames else None
     table = build_batch(found, spec, fparam=fparam, aparam=given.get("aparam")).table
     name = model.output.name
     plain = model(table)[name]
     strict = tree_map(array_api_strict.asarray, model)(tree_map(array_api_strict.asarray, table))[name]
-    return _largest(plain - np.asarray(strict)) / b.energy_scale
+    return largest(plain - np.asarray(strict)) / b.energy_scale
