@@ -95,13 +95,18 @@ using Compute = void (*)(void*, TF_OpKernelContext*);
 template <dp::Operation operation>
 void compute(void* node, TF_OpKernelContext* context) {
   static const Node none;
+  const auto fail = [&](const char* message) {
+    auto status = new_status();
+    TF_SetStatus(status.get(), TF_INVALID_ARGUMENT, message);
+    TF_OpKernelContext_Failure(context, status.get());
+  };
   try {
     TensorflowCall call(context, node ? *static_cast<const Node*>(node) : none);
     operation(call);
   } catch (const std::exception& error) {
-    auto status = new_status();
-    TF_SetStatus(status.get(), TF_INVALID_ARGUMENT, error.what());
-    TF_OpKernelContext_Failure(context, status.get());
+    fail(error.what());
+  } catch (...) {  // nothing may pass through the runtime, which calls by C
+    fail("a kernel failed");
   }
 }
 
