@@ -10,7 +10,7 @@ namespace DP_NAMESPACE {
 dp::Potential* make_potential(const dp_potential_settings& settings);
 
 const dp::Kernels& kernels() {
-  static const dp::Kernels table{DP_TEXT(DP_ISA), make_potential, kEmbedding, kNetwork, kRows, kTable};
+  static const dp::Kernels table{DP_TEXT(DP_ISA), make_potential, kEmbedding, kNetwork, kAttention, kTable};
   return table;
 }
 

@@ -11,7 +11,7 @@ struct Kernels {
   Potential* (*make_potential)(const dp_potential_settings&);
   const EmbeddingTable& embedding;
   const NetworkTable& network;
-  const RowsTable& rows;
+  const AttentionTable& attention;
   const TableTable& table;
 };
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 import dp_torch.backend  # noqa: F401  (makes dp-core know tensors)
-from dp_core.arrays import embedding_sum, network, scaled_rows
+from dp_core.arrays import embedding_sum, network
 from dp_core.module import leaves, tree_map
 from dp_core.nn import EmbeddingNet, FittingNet
+from dp_core.nn.attention import NeighborAttention
 from dp_torch import kernels
 from dp_torch.autodiff import gradient
-from dp_torch.rows import scaled_rows as native_rows
 
 pytestmark = pytest.mark.skipif(find_spec("dp_ops") is None, reason="dp-ops is not installed")
 
@@ -79,42 +79,48 @@ def test_slots_of_several_kinds(step, precision, monkeypatch):
         torch.testing.assert_close(a, b, rtol=0, atol=rtol * max(1.0, float(b.detach().abs().max())))
 
 
+ATTENTIONS = {
+    "as by default": {},
+    "smooth": {"smooth": True},
+    "no angles": {"dotr": False},
+    "smooth without angles": {"smooth": True, "dotr": False},
+    "of any length": {"normalize": False, "scaling_factor": 0.1},
+    "smooth, of any length": {"normalize": False, "smooth": True},
+    "temperature": {"temperature": -0.7},
+}
+
+
 @pytest.mark.parametrize("precision", ["float64", "float32"])
-@pytest.mark.parametrize("numbers", [(1.0, 0.0, 1e-24), (0.04, 1e-5, 0.0), (7.0, 0.0, 20.0)])
-def test_scaled_rows(numbers, precision, monkeypatch):
-    x = torch.randn(6, 150, dtype=getattr(torch, precision), generator=torch.Generator().manual_seed(4))
-    if numbers[1] or numbers[2] > 1.0:  # elsewhere the derivative at 0 is 1e12
-        x[:, 3] = 0.0
-    x.requires_grad_()
-    weight = torch.linspace(-1.0, 1.0, 6, dtype=x.dtype).requires_grad_()
+@pytest.mark.parametrize("form", ATTENTIONS)
+def test_attention(form, precision, monkeypatch):
+    settings = {
+        "dotr": True, "smooth": False, "scaling_factor": 1.0, "normalize": True, "temperature": None,
+        "trainable_ln": True, "ln_eps": 1e-5, "precision": precision, "seed": 1,
+    } | ATTENTIONS[form]  # fmt: skip
+    random, dtype = torch.Generator().manual_seed(4), getattr(torch, precision)
+
+    def numbers(*shape):
+        return torch.randn(shape, dtype=dtype, generator=random)
+
+    made = NeighborAttention.init(2, 14, 9, 11, **settings)
+    made = tree_map(lambda x: (torch.from_numpy(x) + 0.1 * numbers(*x.shape)).requires_grad_(), made)
+    g, sides = numbers(40, 13, 9).requires_grad_(), numbers(40, 13, 4)
+    valid = (numbers(40, 13, 1) < 0.5).to(dtype)
+    valid[3], valid[5] = 0.0, 1.0  # no neighbours, and as many as there are slots
 
     def computed():
         def energy(x):
-            y = scaled_rows((weight[:, None] * x).T, *numbers)  # rows that are no rows in memory
-            return (y * weight).sin().sum(), y
+            y = made(g * torch.cos(x[..., :1]), x[..., :3], x[..., 3:].sigmoid(), valid) * valid
+            return (0.3 * y).sin().sum(), y
 
-        y, slope = gradient(energy, x)
-        return y, slope, *torch.autograd.grad((slope**2 * torch.cos(weight)[:, None]).sum(), [x, weight])
+        y, slope = gradient(energy, sides)
+        slope = slope * valid
+        loss = (y**2).sum() + (slope**2).sum()
+        return y, slope, *torch.autograd.grad(loss, [g, *leaves(made).values()])
 
     found = computed()
-    assert native_rows(x.T, *numbers) is not None
+    assert made(g, sides[..., :3], sides[..., 3:], valid).grad_fn.name() == "ValueBackward"  # of a kernel
     monkeypatch.setenv("DP_OPS", "0")
-    assert native_rows(x.T, *numbers) is None
-    rtol = 1e-11 if precision == "float64" else 1e-4
+    rtol = 1e-11 if precision == "float64" else 1e-3
     for a, b in zip(found, computed(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=rtol * max(1.0, float(b.detach().abs().max())))
-
-
-def test_numerical_gradient():
-    net = made()
-    x = torch.randn(3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x, *_: network(x, net.layers), (x, *leaves(net).values()))
-
-
-def test_evaluation_without_graph():
-    net = made()
-    x = torch.randn(3, 6, dtype=torch.float64)
-    with torch.no_grad():
-        _, slope = gradient(lambda x: (network(x, net.layers).sum(), None), x)
-    assert not slope.requires_grad
-    assert torch.isfinite(slope).all()

@@ -249,18 +249,24 @@ def table_sum(
     return xp.matrix_transpose(matrix) @ g
 
 
-def scaled_rows(x: Array, scale: float, shift: float = 0.0, least: float = 0.0) -> Array:
-    """x / √max(scale |x|² + shift, least) over the last axis. A native version may return None."""
-    xp = namespace(x)
-    native = _native(xp, "scaled_rows")
-    found = native(x, scale, shift, least) if native else None
+def attention(
+    g: Array, direction: Array | None, weight: Array, valid: Array, spare: Array, layers: Sequence[Any]
+) -> Array:
+    """Layers of attention among slots, one after the other: (n, K, width) -> (n, K, width).
+
+    direction: (n, K, d), whose products gate two slots, with both weights in it; none for no gate. The rest: see
+    ``nn.attention.GatedAttention``. What slots get that do not take part means nothing. A native version may return
+    None where it has nothing to gain.
+    """
+    xp = namespace(g, direction, layers[0].norm.w)
+    native = _native(xp, "attention")
+    found = native(g, direction, weight, valid, spare, layers) if native else None
     if found is not None:
         return found
-    squares = xp.sum(x * x, axis=-1, keepdims=True)
-    size = squares if scale == 1.0 else squares * scale
-    size = size + shift if shift else size
-    # a product with few inverses has cheaper derivatives than a quotient
-    return x * (1.0 / xp.sqrt(xp.maximum(size, least * xp.ones_like(size)) if least else size))
+    gate = None if direction is None else direction @ xp.matrix_transpose(direction)
+    for layer in layers:
+        g = layer(g, weight, valid, spare, gate)
+    return g
 
 
 def network(x: Array, layers: Sequence[Any]) -> Array:

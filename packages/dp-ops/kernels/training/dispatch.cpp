@@ -5,6 +5,7 @@ namespace {
 
 const dp::EmbeddingTable& table() { return dp::kernels().embedding; }
 const dp::NetworkTable& networks() { return dp::kernels().network; }
+const dp::AttentionTable& attention() { return dp::kernels().attention; }
 
 }  // namespace
 
@@ -45,12 +46,24 @@ void dp_network_gradients(const dp_train_network* n, const void* gu, const void*
   networks().gradients(n, gu, gy, v, kept, tangents, gx);
 }
 
-void dp_rows_value(const dp_rows* p, void* y) { dp::kernels().rows.value(p, y); }
+int64_t dp_attention_kept(const dp_attention* p) { return attention().kept(p); }
 
-void dp_rows_slope(const dp_rows* p, const void* g, void* gx) { dp::kernels().rows.slope(p, g, gx); }
+void dp_attention_value(const dp_attention* p, void* value, void* kept) { attention().value(p, value, kept); }
 
-void dp_rows_second(const dp_rows* p, const void* g, const void* v, void* of_x, void* of_g) {
-  dp::kernels().rows.second(p, g, v, of_x, of_g);
+void dp_attention_slope(const dp_attention* p, const void* gy, const void* kept, void* of_g, void* of_direction,
+                        void* of_weight) {
+  attention().slope(p, gy, kept, of_g, of_direction, of_weight);
+}
+
+void dp_attention_tangent(const dp_attention* p, const void* v, const void* v_direction, const void* v_weight,
+                          const void* kept, void* of_gy, void* tangents) {
+  attention().tangent(p, v, v_direction, v_weight, kept, of_gy, tangents);
+}
+
+void dp_attention_gradients(const dp_attention* p, const void* gu, const void* gy, const void* v,
+                            const void* v_direction, const void* v_weight, const void* kept, const void* tangents,
+                            void* of_g) {
+  attention().gradients(p, gu, gy, v, v_direction, v_weight, kept, tangents, of_g);
 }
 
 void dp_table_sum(const dp_table* t, void* a) { dp::kernels().table.sum(t, a); }

@@ -320,38 +320,30 @@ int64_t kept_size(const dp_embedding& e) {
   return (slots / kSlots + 1 + tasks) * Stack<double>(e.layer, e.layers).block();
 }
 
-template <class F>
-void by_type(const dp_embedding& e, const F& f) {
-  if (e.float64)
-    f(double{});
-  else
-    f(float{});
-}
-
 }  // namespace
 
 const dp::EmbeddingTable kEmbedding = {
     [](const dp_embedding* e) { return kept_size(*e); },
     [](const dp_embedding* e, void* a, void* kept) {
-      by_type(*e, [&](auto x) {
+      by_type(e->float64, [&](auto x) {
         using T = decltype(x);
         sum<T>(*e, static_cast<T*>(a), static_cast<T*>(kept));
       });
     },
     [](const dp_embedding* e, const void* ga, const void* kept, void* gr) {
-      by_type(*e, [&](auto x) {
+      by_type(e->float64, [&](auto x) {
         using T = decltype(x);
         slope<T>(*e, static_cast<const T*>(ga), static_cast<const T*>(kept), static_cast<T*>(gr));
       });
     },
     [](const dp_embedding* e, const void* v, const void* kept, void* of_ga) {
-      by_type(*e, [&](auto x) {
+      by_type(e->float64, [&](auto x) {
         using T = decltype(x);
         transposed_slope<T>(*e, static_cast<const T*>(v), static_cast<const T*>(kept), static_cast<T*>(of_ga));
       });
     },
     [](const dp_embedding* e, const void* gu, const void* ga, const void* v, const void* kept) {
-      by_type(*e, [&](auto x) {
+      by_type(e->float64, [&](auto x) {
         using T = decltype(x);
         const auto array = [](const void* p) { return static_cast<const T*>(p); };
         const auto run = v ? &gradients<T, true> : &gradients<T, false>;

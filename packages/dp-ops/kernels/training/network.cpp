@@ -248,11 +248,6 @@ void pull(const Network<T>& net, const dp_train_layer* weights, const T* gu, con
   }
 }
 
-template <class F>
-auto by_type(const dp_train_network& n, const F& f) {
-  return n.float64 ? f(double{}) : f(float{});
-}
-
 template <class T>
 const T* numbers(const void* p) {
   return static_cast<const T*>(p);
@@ -262,28 +257,28 @@ const T* numbers(const void* p) {
 
 const dp::NetworkTable kNetwork = {
     [](const dp_train_network* n) {
-      return by_type(*n, [&](auto x) -> int64_t {
+      return by_type(n->float64, [&](auto x) -> int64_t {
         int64_t numbers = 0;
         for (int64_t k = 0; k < n->layers; ++k) numbers += 2 * padded<decltype(x)>(n->layer[k].n_out);
         return numbers * n->rows;
       });
     },
     [](const dp_train_network* n, void* y, void* kept) {
-      by_type(*n, [&](auto x) {
+      by_type(n->float64, [&](auto x) {
         using T = decltype(x);
         const Network<T> net(*n);
         run<T, false>(net, net.x, static_cast<T*>(kept), static_cast<T*>(kept), static_cast<T*>(y));
       });
     },
     [](const dp_train_network* n, const void* gy, const void* kept, void* gx) {
-      by_type(*n, [&](auto x) {
+      by_type(n->float64, [&](auto x) {
         using T = decltype(x);
         pull<T>(Network<T>(*n), nullptr, numbers<T>(gy), nullptr, nullptr, numbers<T>(kept), nullptr,
                 static_cast<T*>(gx));
       });
     },
     [](const dp_train_network* n, const void* v, const void* kept, void* of_gy, void* tangents) {
-      by_type(*n, [&](auto x) {
+      by_type(n->float64, [&](auto x) {
         using T = decltype(x);
         const Network<T> net(*n);
         run<T, true>(net, {numbers<T>(v), net.x.ld}, numbers<T>(kept), static_cast<T*>(tangents),
@@ -292,7 +287,7 @@ const dp::NetworkTable kNetwork = {
     },
     [](const dp_train_network* n, const void* gu, const void* gy, const void* v, const void* kept, const void* tangents,
        void* gx) {
-      by_type(*n, [&](auto x) {
+      by_type(n->float64, [&](auto x) {
         using T = decltype(x);
         pull<T>(Network<T>(*n), n->layer, numbers<T>(gu), numbers<T>(gy), numbers<T>(v), numbers<T>(kept),
                 numbers<T>(tangents), static_cast<T*>(gx));

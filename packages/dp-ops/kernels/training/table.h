@@ -22,10 +22,12 @@ struct NetworkTable {
   decltype(&dp_network_gradients) gradients;
 };
 
-struct RowsTable {
-  decltype(&dp_rows_value) value;
-  decltype(&dp_rows_slope) slope;
-  decltype(&dp_rows_second) second;
+struct AttentionTable {
+  decltype(&dp_attention_kept) kept;
+  decltype(&dp_attention_value) value;
+  decltype(&dp_attention_slope) slope;
+  decltype(&dp_attention_tangent) tangent;
+  decltype(&dp_attention_gradients) gradients;
 };
 
 struct TableTable {
@@ -36,8 +38,15 @@ struct TableTable {
 }  // namespace dp
 
 namespace DP_NAMESPACE {
+
+/// f of a number of the type that a problem has.
+template <class F>
+auto by_type(int64_t float64, const F& f) {
+  return float64 ? f(double{}) : f(float{});
+}
+
 extern const dp::EmbeddingTable kEmbedding;
 extern const dp::NetworkTable kNetwork;
-extern const dp::RowsTable kRows;
+extern const dp::AttentionTable kAttention;
 extern const dp::TableTable kTable;
 }

@@ -75,19 +75,36 @@ DP_EXPORT void dp_network_tangent(const dp_train_network* n, const void* v, cons
 DP_EXPORT void dp_network_gradients(const dp_train_network* n, const void* gu, const void* gy, const void* v, const void* kept,
                                     const void* tangents, void* gx);
 
-/// Rows of one length: y = x / √max(scale |x|² + shift, least) for each of them.
-struct dp_rows {
-  int64_t rows, width;
-  const void* x;
-  double scale, shift, least;
-  int64_t float64;
+/// A layer of attention among the slots of every row, with its residual and norm, see ``nn/attention.py`` of dp-core; g
+/// and its value are (rows, slots, width). Slots that do not take part get 0.
+struct dp_attention {
+  int64_t rows, slots, width, hidden, components;
+  const void* g;
+  const void* direction;  // (rows, slots, components): slots j and k are gated by the product of theirs
+  const void* weight;     // (rows, slots): of the logits, where they are smooth
+  const void* valid;      // (rows, slots): 0 in slots that do not take part
+  const void* spare;      // (rows,): added to every denominator
+  const dp_train_layer* layer;  // three: width -> query, key, value; value -> width; w and b of the norm
+  double scale, eps;            // of the logits; of the norm
+  int64_t normalize, smooth, float64;
 };
 
-DP_EXPORT void dp_rows_value(const dp_rows* p, void* y);
+/// How many numbers `kept` and `tangents` have room for.
+DP_EXPORT int64_t dp_attention_kept(const dp_attention* p);
 
-/// The derivative by x of Σ g · y.
-DP_EXPORT void dp_rows_slope(const dp_rows* p, const void* g, void* gx);
+/// The value, and what its derivatives need.
+DP_EXPORT void dp_attention_value(const dp_attention* p, void* value, void* kept);
 
-/// The derivatives by x and by g of Σ v · slope(g).
-DP_EXPORT void dp_rows_second(const dp_rows* p, const void* g, const void* v, void* of_x, void* of_g);
+/// The derivatives of Σ gy · value by g, direction and weight.
+DP_EXPORT void dp_attention_slope(const dp_attention* p, const void* gy, const void* kept, void* of_g,
+                                  void* of_direction, void* of_weight);
+
+/// The derivative by gy of Σ v · slope(gy), v one for each of its results: the derivative of the value along v.
+DP_EXPORT void dp_attention_tangent(const dp_attention* p, const void* v, const void* v_direction,
+                                    const void* v_weight, const void* kept, void* of_gy, void* tangents);
+
+/// Gradients of the weights and of g, of Σ gu · value + Σ v · slope(gy). gu may be null, and all from gy to tangents.
+DP_EXPORT void dp_attention_gradients(const dp_attention* p, const void* gu, const void* gy, const void* v,
+                                      const void* v_direction, const void* v_weight, const void* kept,
+                                      const void* tangents, void* of_g);
 }

@@ -66,12 +66,13 @@ class _Network(ctypes.Structure):
     )
 
 
-class _Rows(ctypes.Structure):
+class _Attention(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("rows", "width")),
-        ("x", ctypes.c_void_p),
-        *((name, ctypes.c_double) for name in ("scale", "shift", "least")),
-        ("float64", ctypes.c_int64),
+        *((name, ctypes.c_int64) for name in ("rows", "slots", "width", "hidden", "components")),
+        *((name, ctypes.c_void_p) for name in ("g", "direction", "weight", "valid", "spare")),
+        ("layer", ctypes.POINTER(Layer)),
+        *((name, ctypes.c_double) for name in ("scale", "eps")),
+        *((name, ctypes.c_int64) for name in ("normalize", "smooth", "float64")),
     )
 
 
@@ -95,12 +96,13 @@ def _functions() -> Any:
     addresses = {
         "embedding_sum": 2, "embedding_slope": 3, "embedding_transposed_slope": 3, "embedding_gradients": 4,
         "network_value": 2, "network_slope": 3, "network_tangent": 4, "network_gradients": 6,
-        "rows_value": 1, "rows_slope": 2, "rows_second": 4, "table_sum": 1, "table_slope": 3,
+        "attention_value": 2, "attention_slope": 5, "attention_tangent": 6, "attention_gradients": 8,
+        "table_sum": 1, "table_slope": 3,
     }  # fmt: skip
     for name, count in addresses.items():
         function = getattr(loaded, f"dp_{name}")
         function.restype, function.argtypes = None, (ctypes.c_void_p, *[ctypes.c_void_p] * count)
-    for name in ("embedding_kept", "network_kept"):
+    for name in ("embedding_kept", "network_kept", "attention_kept"):
         function = getattr(loaded, f"dp_{name}")
         function.restype, function.argtypes = ctypes.c_int64, (ctypes.c_void_p,)
     return loaded
@@ -149,13 +151,20 @@ class Network(_Problem):
         super().__init__(_Network(rows, x, len(layers), array, int(float64)), array)
 
 
-class Rows(_Problem):
-    """Rows, (rows, width), over √max(scale |x|² + shift, least): ``value``, ``slope``, ``second``."""
+class Attention(_Problem):
+    """A layer of attention among slots: ``value``, ``slope``, ``tangent``, ``gradients``.
 
-    kind = "rows"
+    sizes: rows, slots, width, hidden, components. arrays: addresses of g (rows, slots, width), direction (rows, slots,
+    components), weight and valid (rows, slots) and spare (rows,). layers: what projects inwards and outwards, and the
+    norm. numbers: scale of the logits and eps of the norm. settings: normalize and smooth.
+    """
 
-    def __init__(self, rows: int, width: int, x: int, numbers: Sequence[float], *, float64: bool):
-        super().__init__(_Rows(rows, width, x, *numbers, int(float64)), None)
+    kind = "attention"
+
+    def __init__(self, sizes: Sequence[int], arrays: Sequence[int], layers: Sequence[Layer], numbers: Sequence[float],
+                 settings: Sequence[bool], *, float64: bool):  # fmt: skip
+        array = (Layer * len(layers))(*layers)
+        super().__init__(_Attention(*sizes, *arrays, array, *numbers, *settings, int(float64)), array)
 
 
 class Table(_Problem):

@@ -1,18 +1,18 @@
-"""The embedding sum and the fitting networks by the kernels of dp-ops, where they are there: on a processor."""
+"""Embedding sums, networks of rows and attention by the kernels of dp-ops, where they are there: on a processor."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from dp_core.kernels import kernel_library
 from dp_core.nn import Layer
-from dp_torch.autodiff import is_last, unknown
-from dp_torch.network import parameters
+from dp_core.nn.attention import GatedAttention
+from dp_torch.autodiff import depth, is_last, unknown
 
 
 def usable(x: Tensor, weights: Sequence[Tensor]) -> bool:
@@ -50,44 +50,53 @@ def _memory(count: int, like: Tensor) -> Tensor:
 class Work:
     """One call: the weights as they are, what was kept, and what was differentiated."""
 
-    layers: Sequence[Layer]
-    params: list[Tensor | None]  # of every layer w, b and idt; then the shift, if there is one
-    kind: Tensor | None = None  # of slots
+    layers: Sequence[Any]  # with the weights, of every layer w, b and idt, as ``params`` begins
+    params: list[Tensor | None]
     kept: Tensor | None = None
     #: by context of a slope: what its derivative leaves for the gradients of the weights
-    directions: dict[Any, tuple[Tensor, ...]] = field(default_factory=dict)
+    directions: dict[Any, tuple[Any, ...]] = field(default_factory=dict)
+
+    kind: ClassVar[str]
+    inputs: ClassVar[int] = 1  # arrays by which it can be derived
+    again: ClassVar[int] = 1  # those among them, the first ones, that depend on weights
+    value: ClassVar[str] = "value"
+    tangent: ClassVar[str] = "tangent"
 
     def __del__(self) -> None:
         if self.kept is not None and len(_SPARE) < _MOST_SPARE:
             _SPARE.append(self.kept)
 
-    def problem(self, kind: str, x: Tensor, grads: Sequence[Tensor | None] | None = None) -> Any:
-        """The problem of a kind, embedding or network, in C."""
+    def shape(self, inputs: Sequence[Tensor]) -> tuple[int, ...]:
+        """The shape of the value."""
+        raise NotImplementedError
+
+    def problem(self, inputs: Sequence[Tensor], grads: Sequence[Tensor | None]) -> Any:
+        """The problem in C, with places for the gradients of the weights."""
+        raise NotImplementedError
+
+    def run(self, name: str, inputs: Sequence[Tensor], *others: Tensor | None, grads: Sequence[Any] = ()) -> None:
+        """One of its functions."""
+        self.problem(inputs, grads or [None] * len(self.params)).run(name, *map(_address, others))
+
+    def described(self, grads: Sequence[Tensor | None], sizes: Callable[[Any], tuple[int, ...]]) -> list[Any]:
+        """The layers in C."""
         from dp_ops import training
 
-        grads = grads or [None] * len(self.params)
-        end = 3 * len(self.layers)
-        described = [
-            training.Layer(*training.sizes(layer), *map(_address, (*self.params[k : k + 3], *grads[k : k + 3])))
-            for k, layer in zip(range(0, end, 3), self.layers, strict=True)
-        ]  # fmt: skip
-        float64 = x.dtype == torch.float64
-        if kind == "embedding":
-            shift = self.params[-1] if self.kind is not None else None
-            kinds = (0,) * 4 if shift is None else (len(shift), *map(_address, (self.kind, shift, grads[-1])))
-            return training.Embedding(x.shape, _address(x), described, float64=float64, kinds=kinds)
-        return training.Network(x.shape[0], _address(x), described, float64=float64)
+        return [
+            training.Layer(*sizes(layer), *map(_address, (*self.params[k : k + 3], *grads[k : k + 3])))
+            for k, layer in zip(range(0, 3 * len(self.layers), 3), self.layers, strict=True)
+        ]
 
-    def gradients(self, kind: str, x: Tensor, gu: Tensor | None, *others: Tensor) -> list[Tensor | None]:
-        """Gradients of the weights, summed over the directions; ``others`` end the call of the kernel."""
-        first, *more = list(self.directions.values()) or [(None,) * 3]
+    def gradients(self, inputs: Sequence[Tensor], gu: Tensor | None) -> list[Tensor | None]:
+        """Gradients of the first inputs and of the weights, summed over the directions."""
+        first, *more = list(self.directions.values()) or [(None,) * (self.inputs + 2)]
         self.directions = {}
         total: list[Tensor | None] = []
-        for u, (g, v, tangents) in ((gu, first), *((None, d) for d in more)):
+        for u, (g, *v, tangents) in ((gu, first), *((None, d) for d in more)):
             grads = [None if p is None else torch.empty_like(p) for p in self.params]
-            outs = [torch.empty_like(o) for o in others]
-            tail = (self.kept,) if kind == "embedding" else (self.kept, tangents, *outs)
-            self.problem(kind, x, grads).run("gradients", *map(_address, (u, g, v, *tail)))
+            outs = [torch.empty_like(x) for x in inputs[: self.again]]
+            last = (tangents, *outs) if self.again else ()
+            self.run("gradients", inputs, u, g, *v, self.kept, *last, grads=grads)
             found = [*outs, *grads]
             total = found if not total else [None if a is None else a + b for a, b in zip(total, found, strict=True)]
         return total
@@ -97,121 +106,166 @@ def _address(x: Tensor | None) -> int:
     return 0 if x is None else x.data_ptr()
 
 
-def _work(layers: Sequence[Layer], shift: Tensor | None = None, kind: Tensor | None = None) -> tuple[Any, ...]:
-    """The call, and its weights as automatic differentiation knows them."""
-    params = [p for layer in layers for p in parameters(layer)] + ([] if shift is None else [shift])
-    if is_last():  # no gradients of weights
-        params = [None if p is None else p.detach() for p in params]
-    values = [None if p is None else p.detach().contiguous() for p in params]
-    return Work(layers, values, None if kind is None else kind.to(torch.int64).contiguous()), *params
+@dataclass
+class EmbeddingWork(Work):
+    """A = Σ_k R_k ⊗ G(R_k0), (n, K, d) -> (n, d, M); the parameters end with the shift, if there is one."""
+
+    of_slots: Tensor | None = None  # their kinds
+
+    kind, again, value, tangent = "embedding", 0, "sum", "transposed_slope"
+
+    def shape(self, inputs: Sequence[Tensor]) -> tuple[int, ...]:
+        """The shape of the sum."""
+        rows, _, components = inputs[0].shape
+        return rows, components, self.layers[-1].w.shape[1]
+
+    def problem(self, inputs: Sequence[Tensor], grads: Sequence[Tensor | None]) -> Any:
+        """The problem in C."""
+        from dp_ops import training
+
+        (matrix,), shift = inputs, self.params[-1]
+        kinds = (0,) * 4
+        if self.of_slots is not None and shift is not None:
+            kinds = (len(shift), *map(_address, (self.of_slots, shift, grads[-1])))
+        layers = self.described(grads, training.sizes)
+        float64 = matrix.dtype == torch.float64
+        return training.Embedding(matrix.shape, _address(matrix), layers, float64=float64, kinds=kinds)
 
 
-class EmbeddingSum(torch.autograd.Function):
-    """A = Σ_k R_k ⊗ G(R_k0), (n, K, d) -> (n, d, M), and a token for ``EmbeddingSlope``.
+class NetworkWork(Work):
+    """A network of rows, (n, n_in) -> (n, n_out)."""
 
-    Differentiable once by R and then once by the weights, which is what forces and their training need.
+    kind = "network"
+
+    def shape(self, inputs: Sequence[Tensor]) -> tuple[int, ...]:
+        """The shape of the value."""
+        return inputs[0].shape[0], self.layers[-1].w.shape[1]
+
+    def problem(self, inputs: Sequence[Tensor], grads: Sequence[Tensor | None]) -> Any:
+        """The problem in C."""
+        from dp_ops import training
+
+        (x,), layers = inputs, self.described(grads, training.sizes)
+        return training.Network(x.shape[0], _address(x), layers, float64=x.dtype == torch.float64)
+
+
+@dataclass
+class AttentionWork(Work):
+    """A layer of attention: (n, K, width), directions (n, K, d) and weights (n, K, 1) -> (n, K, width)."""
+
+    layer: GatedAttention = field(kw_only=True)
+    valid: Tensor = field(kw_only=True)
+    spare: Tensor = field(kw_only=True)
+
+    kind, inputs = "attention", 3
+
+    def shape(self, inputs: Sequence[Tensor]) -> tuple[int, ...]:
+        """The shape of the value."""
+        return tuple(inputs[0].shape)
+
+    def problem(self, inputs: Sequence[Tensor], grads: Sequence[Tensor | None]) -> Any:
+        """The problem in C."""
+        from dp_ops import training
+
+        g, direction, _ = inputs
+        sizes = (*g.shape, self.layer.hidden, direction.shape[2])
+        arrays = [*map(_address, (*inputs, self.valid, self.spare))]
+        layers = self.described(grads, lambda layer: (layer.w.shape[0], layer.w.shape[-1], 0, 1))
+        numbers, settings = (self.layer.scale, self.layer.norm.eps), (self.layer.normalize, self.layer.smooth)
+        return training.Attention(sizes, arrays, layers, numbers, settings, float64=g.dtype == torch.float64)
+
+
+class Value(torch.autograd.Function):
+    """What a kernel makes of its inputs, and a token for ``Slope``.
+
+    Differentiable once by the inputs, and then once by the weights and by the inputs that depend on weights, which is
+    what forces and their training need.
     """
 
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor, work: Work, *params: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The sum and the token."""
-        problem = work.problem("embedding", matrix)
-        out = matrix.new_empty((matrix.shape[0], matrix.shape[2], work.layers[-1].w.shape[1]))
-        work.kept = _memory(problem.kept(), matrix) if any(ctx.needs_input_grad[2:]) else None
-        problem.run("sum", _address(out), _address(work.kept))
-        ctx.work, token = work, matrix.new_zeros(())
+    def forward(ctx: Any, work: Work, *given: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The value and the token. given: the inputs, then the weights."""
+        inputs = given[: work.inputs]
+        out = inputs[0].new_empty(work.shape(inputs))
+        if work.again or any(ctx.needs_input_grad[1 + work.inputs :]):
+            work.kept = _memory(work.problem(inputs, [None] * len(work.params)).kept(), out)
+        work.run(work.value, inputs, out, work.kept)
+        ctx.work, token = work, out.new_zeros(())
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(matrix, token, *params)
-        return out, token
-
-    @staticmethod
-    def backward(ctx: Any, ga: Tensor | None, _: Tensor | None) -> tuple[Any, ...]:
-        """Gradients of R where these may be differentiated again or no weights are trained, else of the weights."""
-        matrix, token, *params = ctx.saved_tensors
-        if torch.is_grad_enabled() or not any(ctx.needs_input_grad[2:]):
-            return EmbeddingSlope.apply(matrix, ga, token, ctx.work), None, *unknown(params)
-        ga = None if ga is None else ga.contiguous()
-        return *unknown([matrix]), None, *ctx.work.gradients("embedding", matrix, ga)
-
-
-class EmbeddingSlope(torch.autograd.Function):
-    """The gradient of the sum by R: (n, K, d), (n, d, M) -> (n, K, d)."""
-
-    @staticmethod
-    def forward(ctx: Any, matrix: Tensor, ga: Tensor, token: Tensor, work: Work) -> Tensor:
-        """The gradient."""
-        ctx.matrix, ctx.ga, ctx.work = matrix.detach(), ga.detach().contiguous(), work
-        out = torch.empty_like(ctx.matrix)
-        work.problem("embedding", ctx.matrix).run("slope", *map(_address, (ctx.ga, work.kept, out)))
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, v: Tensor) -> tuple[Any, ...]:
-        """The gradient of ``ga``; those of the weights are left to ``EmbeddingSum``, which runs after this."""
-        v, of_ga = v.contiguous(), torch.empty_like(ctx.ga)
-        ctx.work.problem("embedding", ctx.matrix).run("transposed_slope", *map(_address, (v, ctx.work.kept, of_ga)))
-        ctx.work.directions[ctx] = (ctx.ga, v, None)
-        return *unknown([v]), of_ga, v.new_zeros(()), None
-
-
-class NetworkValue(torch.autograd.Function):
-    """A network of rows, (n, n_in) -> (n, n_out), and a token for ``NetworkSlope``.
-
-    Differentiable once by x, and then once by x and the weights.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, work: Work, *params: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The value and the token."""
-        problem = work.problem("network", x)
-        out, work.kept = x.new_empty((x.shape[0], work.layers[-1].w.shape[1])), _memory(problem.kept(), x)
-        problem.run("value", _address(out), _address(work.kept))
-        ctx.work, token = work, x.new_zeros(())
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, token, *params)
+        ctx.save_for_backward(token, *given)
         return out, token
 
     @staticmethod
     def backward(ctx: Any, gy: Tensor | None, _: Tensor | None) -> tuple[Any, ...]:
-        """Gradients of x where these may be differentiated again or nothing else counts, else of x and the weights."""
-        x, token, *params = ctx.saved_tensors
-        gy = None if gy is None else gy.contiguous()
-        if torch.is_grad_enabled() or not (ctx.work.directions or any(ctx.needs_input_grad[2:])):
-            return NetworkSlope.apply(x, gy, token, ctx.work), None, *unknown(params)
-        of_x, *of_params = ctx.work.gradients("network", x.detach(), gy, x)
-        return of_x, None, *of_params
+        """Gradients of the inputs where these may be differentiated again or nothing else counts, else of all."""
+        (token, *given), work = ctx.saved_tensors, ctx.work
+        inputs, params = given[: work.inputs], given[work.inputs :]
+        if torch.is_grad_enabled() or not (work.directions or any(ctx.needs_input_grad[1 + work.inputs :])):
+            return None, *Slope.apply(gy, token, work, *inputs), *unknown(params)
+        found = work.gradients([x.detach() for x in inputs], None if gy is None else gy.contiguous())
+        return None, *found[: work.again], *unknown(inputs[work.again :]), *found[work.again :]
 
 
-class NetworkSlope(torch.autograd.Function):
-    """The gradient of the value by x: (n, n_in), (n, n_out) -> (n, n_in)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, gy: Tensor, token: Tensor, work: Work) -> Tensor:
-        """The gradient."""
-        ctx.x, ctx.gy, ctx.work = x.detach(), gy.detach().contiguous(), work
-        out = torch.empty_like(ctx.x)
-        work.problem("network", ctx.x).run("slope", *map(_address, (ctx.gy, work.kept, out)))
-        return out
+class Slope(torch.autograd.Function):
+    """The gradients of a value by the inputs, from that of the value."""
 
     @staticmethod
-    def backward(ctx: Any, v: Tensor) -> tuple[Any, ...]:
-        """The gradient of ``gy``; those of x and the weights are left to ``NetworkValue``, which runs after this."""
-        v, of_gy, tangents = v.contiguous(), torch.empty_like(ctx.gy), torch.empty_like(ctx.work.kept)
-        run = ctx.work.problem("network", ctx.x).run
-        run("tangent", *map(_address, (v, ctx.work.kept, of_gy, tangents)))
-        ctx.work.directions[ctx] = (ctx.gy, v, tangents)
-        return None, of_gy, v.new_zeros(()), None
+    def forward(ctx: Any, gy: Tensor, token: Tensor, work: Work, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """The gradients."""
+        ctx.inputs, ctx.gy, ctx.work = [x.detach() for x in inputs], gy.detach().contiguous(), work
+        outs = [torch.empty_like(x) for x in ctx.inputs]
+        work.run("slope", ctx.inputs, ctx.gy, work.kept, *outs)
+        return tuple(outs)
+
+    @staticmethod
+    def backward(ctx: Any, *v: Tensor) -> tuple[Any, ...]:
+        """The gradient of ``gy``; those of the weights are left to ``Value``, which the token makes run after this."""
+        work: Work = ctx.work
+        v, of_gy = tuple(x.contiguous() for x in v), torch.empty_like(ctx.gy)
+        tangents = torch.empty_like(work.kept) if work.again else None
+        work.run(work.tangent, ctx.inputs, *v, work.kept, of_gy, *([tangents] if work.again else []))
+        work.directions[ctx] = (ctx.gy, *v, tangents)
+        return of_gy, of_gy.new_zeros(()), None, *[None] * len(v)
+
+
+def _applied(
+    kind: type[Work], inputs: Sequence[Tensor], layers: Sequence[Any], *others: Tensor, **facts: Any
+) -> Tensor:
+    """The value, with the weights as automatic differentiation knows them; others: parameters of no layer."""
+    params = [*(p for layer in layers for p in (layer.w, layer.b, getattr(layer, "idt", None))), *others]
+    if is_last():  # no gradients of weights
+        params = [None if p is None else p.detach() for p in params]
+    work = kind(layers, [None if p is None else p.detach().contiguous() for p in params], **facts)
+    out: Tensor = Value.apply(work, *(x.contiguous() for x in inputs), *params)[0]
+    return out
 
 
 def embedding_sum(
     matrix: Tensor, layers: Sequence[Layer], shift: Tensor | None = None, kind: Tensor | None = None
 ) -> Tensor:
     """Σ_k R_k ⊗ G(R_k0): (n, K, d) -> (n, d, M). shift, kind: see ``arrays.embedding_sum``."""
-    out: Tensor = EmbeddingSum.apply(matrix.contiguous(), *_work(layers, shift, kind))[0]
-    return out
+    if shift is None or kind is None:
+        return _applied(EmbeddingWork, [matrix], layers)
+    return _applied(EmbeddingWork, [matrix], layers, shift, of_slots=kind.to(torch.int64).contiguous())
 
 
-def network(x: Tensor, layers: Sequence[Layer]) -> Tensor:
-    """The layers applied to rows: (n, n_in) -> (n, n_out)."""
-    out: Tensor = NetworkValue.apply(x.contiguous(), *_work(layers))[0]
-    return out
+def network(x: Tensor, layers: Sequence[Layer]) -> Tensor | None:
+    """Layers of rows; None without kernels and for third derivatives."""
+    if depth() > 1 or x.ndim != 2 or not available(x, layers):
+        return None
+    return _applied(NetworkWork, [x], layers)
+
+
+def attention(
+    g: Tensor, direction: Tensor | None, weight: Tensor, valid: Tensor, spare: Tensor, layers: Sequence[GatedAttention]
+) -> Tensor | None:
+    """``arrays.attention``; None without kernels and for third derivatives."""
+    sides = [weight if direction is None else direction, weight]
+    constants = {"valid": valid.contiguous(), "spare": spare.contiguous()}
+    weights = [w for layer in layers for w in (layer.in_proj.w, layer.out_proj.w, layer.norm.w)]
+    if depth() > 1 or not usable(g, [*sides, *constants.values(), *weights]) or not g.numel():
+        return None
+    for layer in layers:
+        parts = layer.in_proj, layer.out_proj, layer.norm
+        g = _applied(AttentionWork, [g, *sides], parts, layer=layer, **constants)
+    return g

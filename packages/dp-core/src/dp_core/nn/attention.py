@@ -44,7 +44,9 @@ class LayerNorm:
         """The layer applied to the last axis."""
         xp = namespace(x, self.w)
         centered = x - xp.mean(x, axis=-1, keepdims=True)
-        return arrays.scaled_rows(centered, 1.0 / arrays.shape(self.w)[0], self.eps) * self.w + self.b
+        variance = xp.mean(centered * centered, axis=-1, keepdims=True)
+        # a product with few inverses has cheaper derivatives than a quotient
+        return centered * (1.0 / xp.sqrt(variance + self.eps)) * self.w + self.b
 
     @classmethod
     def init(cls, width: int, *, eps: float, trainable: bool, precision: str) -> LayerNorm:
@@ -163,9 +165,9 @@ def spare_slots(valid: Array, nnei: int, *, smooth: bool) -> Array:
 
 def _unit(x: Array, length: float = 1.0) -> Array:
     """x of the given length along its last axis, or 1e12 · length · x where that is shorter."""
-    if length <= 0.0:
-        return length * _unit(x)
-    return arrays.scaled_rows(x, length**-2, least=1e-24 * length**-2)
+    xp = namespace(x)
+    squares = xp.sum(x * x, axis=-1, keepdims=True)
+    return x * (length / xp.sqrt(xp.maximum(squares, 1e-24 * xp.ones_like(squares))))
 
 
 @module
@@ -193,16 +195,9 @@ class NeighborAttention:
         """
         if not self.layers:
             return g
-        xp = namespace(g, vectors)
         weight = switch * valid if self.smooth else valid
         spare = spare_slots(valid, self.nnei, smooth=self.smooth)
-        gate = None
-        if self.dotr:
-            direction = _unit(vectors) * weight
-            gate = direction @ xp.matrix_transpose(direction)
-        for layer in self.layers:
-            g = layer(g, weight, valid, spare, gate)
-        return g
+        return arrays.attention(g, _unit(vectors) * weight if self.dotr else None, weight, valid, spare, self.layers)
 
     def of_empty(self, g: Array) -> Array:
         """The features of empty slots after all layers: (…, width) -> (…, width)."""
