@@ -46,6 +46,11 @@ def _memory(count: int, like: Tensor) -> Tensor:
     return like.new_empty(count)
 
 
+def _finished(memory: Tensor | None) -> None:
+    if memory is not None and len(_SPARE) < _MOST_SPARE:
+        _SPARE.append(memory)
+
+
 @dataclass
 class Work:
     """One call: the weights as they are, what was kept, and what was differentiated."""
@@ -63,8 +68,7 @@ class Work:
     tangent: ClassVar[str] = "tangent"
 
     def __del__(self) -> None:
-        if self.kept is not None and len(_SPARE) < _MOST_SPARE:
-            _SPARE.append(self.kept)
+        _finished(self.kept)
 
     def shape(self, inputs: Sequence[Tensor]) -> tuple[int, ...]:
         """The shape of the value."""
@@ -97,6 +101,7 @@ class Work:
             outs = [torch.empty_like(x) for x in inputs[: self.again]]
             last = (tangents, *outs) if self.again else ()
             self.run("gradients", inputs, u, g, *v, self.kept, *last, grads=grads)
+            _finished(tangents)
             found = [*outs, *grads]
             total = found if not total else [None if a is None else a + b for a, b in zip(total, found, strict=True)]
         return total
@@ -222,7 +227,7 @@ class Slope(torch.autograd.Function):
         """The gradient of ``gy``; those of the weights are left to ``Value``, which the token makes run after this."""
         work: Work = ctx.work
         v, of_gy = tuple(x.contiguous() for x in v), torch.empty_like(ctx.gy)
-        tangents = torch.empty_like(work.kept) if work.again else None
+        tangents = _memory(work.kept.numel(), work.kept) if work.again and work.kept is not None else None
         work.run(work.tangent, ctx.inputs, *v, work.kept, of_gy, *([tangents] if work.again else []))
         work.directions[ctx] = (ctx.gy, *v, tangents)
         return of_gy, of_gy.new_zeros(()), None, *[None] * len(v)
