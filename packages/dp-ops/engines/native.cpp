@@ -179,8 +179,7 @@ class NativeEngine : public Engine {
 
   const Record& record() const override { return record_; }
   const std::string& document() const override { return bytes_; }
-  int64_t rows_at_once() const override { return std::max(1024, 256 * dp_kernels_threads()); }
-  bool threaded() const override { return true; }
+  int64_t rows_at_once() const override { return 256; }
 
   void evaluate(const Table& table, Values& values) override {
     if (set_empty(record_, table, values)) return;

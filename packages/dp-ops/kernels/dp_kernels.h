@@ -116,7 +116,7 @@ dp_potential* dp_potential_new(const dp_potential_settings* settings, char* mess
 void dp_potential_free(dp_potential* potential);
 
 /* Energies (n,) and their gradient (n, K, 3) by the vectors, of a table with n rows and K slots. Rows of negative types
- * have 0. Thread-safe. Returns 0, or 1 with a sentence in `message`. */
+ * have 0. Thread-safe, and in the thread of the caller alone. Returns 0, or 1 with a sentence in `message`. */
 int dp_potential_evaluate(const dp_potential* potential, int64_t rows, int64_t slots, const double* vectors,
                           const int64_t* types, const int64_t* neighbor_types, const int64_t* frame,
                           const double* fparam, const double* aparam, double* energy, double* gradient, char* message,

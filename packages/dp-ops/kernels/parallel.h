@@ -15,9 +15,7 @@ namespace dp {
 /// How many threads a call uses: those of thread_setting.h, else as many as there are processors for this process.
 int thread_count();
 
-/// Calls task(context, k, worker) for k in [0, count) from several threads; worker in [0, thread_count()) is different
-/// for those of this call that run at the same time. A call from inside a task, or while another thread is in one, runs alone.
-/// The first exception that a task throws is thrown here.
+/// `run_in_pool` with so many workers.
 void run_tasks(int64_t count, void (*task)(void* context, int64_t k, int worker), void* context);
 
 }  // namespace dp

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "descriptor.h"
-#include "parallel.h"
 #include "potential.h"
 
 namespace DP_NAMESPACE {
@@ -56,25 +55,12 @@ class PotentialOf final : public dp::Potential {
       else
         rows[networks_.size() == 1 ? 0 : size_t(type)].push_back(i);
     }
-    struct Part {
-      size_t network;
-      const int64_t* rows;
-      int64_t count;
-    };
-    std::vector<Part> parts;
+    static thread_local Memory memory;
     for (size_t net = 0; net < rows.size(); ++net) {
-      const int64_t all = static_cast<int64_t>(rows[net].size()), threads = dp::thread_count();
-      // no thread waits long for the last block of another
-      const int64_t block = std::max<int64_t>(8, std::min(kBlock, (all + 2 * threads - 1) / (2 * threads)));
-      for (int64_t k = 0; k < all; k += block) parts.push_back({net, &rows[net][size_t(k)], std::min(block, all - k)});
+      const int64_t all = static_cast<int64_t>(rows[net].size());
+      for (int64_t k = 0; k < all; k += kBlock)
+        evaluate_block(networks_[net], table, &rows[net][size_t(k)], std::min(kBlock, all - k), memory, energy, gradient);
     }
-    parallel_parts(static_cast<int64_t>(parts.size()), 1, [&](int64_t begin, int64_t end, int) {
-      static thread_local Memory memory;
-      for (int64_t k = begin; k < end; ++k) {
-        const Part& part = parts[size_t(k)];
-        evaluate_block(networks_[part.network], table, part.rows, part.count, memory, energy, gradient);
-      }
-    });
   }
 
  private:

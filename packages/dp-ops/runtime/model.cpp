@@ -27,21 +27,18 @@ int output_index(const Record& record, const std::string& name) {
   return -1;
 }
 
-/// Sums over tables: what one thread adds to, and what all of them add up to.
+/// What one thread adds up over its tables. What belongs to one row alone goes to the result, which threads share.
 class Sums {
  public:
-  Sums(const Record& record, const Frame& frame, int components, const Wanted& wanted)
-      : record_(record), natoms_(frame.natoms), components_(components), part_(frame.part), wanted_(wanted) {
-    const int natoms = natoms_;
-    const int derived = wanted.weights ? 1 : components;
-    result.total.assign(components, 0.0);
-    result.atomic.assign(static_cast<size_t>(natoms) * components, 0.0);
-    result.mask.assign(natoms, 0.0);
+  Sums(const Record& record, const Frame& frame, int components, const Wanted& wanted, Result& shared)
+      : total(components, 0.0), record_(record), natoms_(frame.natoms), components_(components), part_(frame.part),
+        wanted_(wanted), shared_(shared) {
+    const size_t derived = wanted.weights ? 1 : components, natoms = frame.natoms;
     if (wanted.derivatives) {
-      result.force.assign(static_cast<size_t>(derived) * natoms * 3, 0.0);
-      result.virial.assign(derived * 9, 0.0);
+      force.assign(derived * natoms * 3, 0.0);
+      virial.assign(derived * 9, 0.0);
     }
-    if (wanted.atomic_virial) result.atomic_virial.assign(static_cast<size_t>(derived) * natoms * 9, 0.0);
+    if (wanted.atomic_virial) atomic_virial.assign(derived * natoms * 9, 0.0);
   }
 
   void add(const Table& table, const TableBuilder& places, const Values& values) {
@@ -51,27 +48,15 @@ class Sums {
       if (atom < 0) continue;
       const double* value = values[0].data() + row * components_;
       for (int c = 0; c < components_ && part_.holds(atom); ++c) {
-        result.total[c] += value[c];
-        result.atomic[static_cast<size_t>(atom) * components_ + c] = value[c];
+        total[c] += value[c];
+        shared_.atomic[static_cast<size_t>(atom) * components_ + c] = value[c];
       }
-      if (part_.holds(atom)) result.mask[atom] = mask < 0 ? 1.0 : values[mask][row];
+      if (part_.holds(atom)) shared_.mask[atom] = mask < 0 ? 1.0 : values[mask][row];
       if (wanted_.derivatives) add_row(table, places, values, row, atom);
     }
   }
 
-  void add(const Sums& other) {
-    const auto plus = [](std::vector<double>& to, const std::vector<double>& from) {
-      for (size_t i = 0; i < to.size(); ++i) to[i] += from[i];
-    };
-    plus(result.total, other.result.total);
-    plus(result.atomic, other.result.atomic);
-    plus(result.mask, other.result.mask);
-    plus(result.force, other.result.force);
-    plus(result.virial, other.result.virial);
-    plus(result.atomic_virial, other.result.atomic_virial);
-  }
-
-  Result result;
+  std::vector<double> total, force, virial, atomic_virial;
 
  private:
   /// With g = ∂total/∂vector of a slot: +g is a force on the central atom, −g on the neighbour, −g ⊗ vector its virial.
@@ -90,15 +75,15 @@ class Sums {
       }
       for (int c = 0; c < (wanted_.weights ? 1 : components_); ++c) {
         const double* g = wanted_.weights ? weighted : gradient.data() + 3 * (at * components_ + c);
-        double* force = result.force.data() + static_cast<size_t>(c) * natoms_ * 3;
-        double* virial = result.virial.data() + 9 * c;
+        double* force = this->force.data() + static_cast<size_t>(c) * natoms_ * 3;
+        double* virial = this->virial.data() + 9 * c;
         for (int a = 0; a < 3; ++a) {
           force[3 * static_cast<size_t>(atom) + a] += g[a];
           force[3 * static_cast<size_t>(j) + a] -= g[a];
           for (int b = 0; b < 3; ++b) virial[3 * a + b] -= g[a] * d[b];
         }
         if (wanted_.atomic_virial) {
-          double* of_atom = result.atomic_virial.data() + 9 * (static_cast<size_t>(c) * natoms_ + j);
+          double* of_atom = this->atomic_virial.data() + 9 * (static_cast<size_t>(c) * natoms_ + j);
           for (int a = 0; a < 3; ++a) {
             for (int b = 0; b < 3; ++b) of_atom[3 * a + b] -= g[a] * d[b];
           }
@@ -111,7 +96,22 @@ class Sums {
   int natoms_, components_;
   Part part_;
   Wanted wanted_;
+  Result& shared_;
 };
+
+/// The sum of an array over threads, in their order.
+std::vector<double> joined(std::vector<std::unique_ptr<Sums>>& sums, std::vector<double> Sums::* array) {
+  std::vector<double> all = std::move((*sums[0]).*array);
+  const int threads = all.size() < 1000 ? 1 : static_cast<int>(sums.size());
+  run_threads(threads, [&](int t) {
+    const size_t begin = all.size() * t / threads, end = all.size() * (t + 1) / threads;
+    for (size_t other = 1; other < sums.size(); ++other) {
+      const double* from = ((*sums[other]).*array).data();
+      for (size_t i = begin; i < end; ++i) all[i] += from[i];
+    }
+  });
+  return all;
+}
 
 /// The local atom that every atom is a ghost of. Raises Error where nothing tells.
 std::vector<int> owners(const Frame& frame) {
@@ -352,9 +352,13 @@ Result Model::evaluate_table(const Frame& frame, const Wanted& wanted) {
   const int64_t chunks = (n + chunk - 1) / chunk;
   threads = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(threads, chunks)));
 
-  std::vector<Sums> sums(threads, Sums(r, frame, components(), wanted));
+  Result result;
+  result.atomic.assign(static_cast<size_t>(frame.natoms) * components(), 0.0);
+  result.mask.assign(frame.natoms, 0.0);
+  std::vector<std::unique_ptr<Sums>> sums(threads);
   std::vector<Crowd> crowds(threads);
   run_threads(threads, [&](int t) {
+    sums[t] = std::make_unique<Sums>(r, frame, components(), wanted, result);
     TableBuilder builder(*engine_, frame, neighbors);
     Values values;
     for (int64_t c = t; c < chunks; c += threads) {  // always the same chunks, so that sums are always the same
@@ -363,18 +367,19 @@ Result Model::evaluate_table(const Frame& frame, const Wanted& wanted) {
       table.fparam = fparam.data();
       engine_->evaluate(table, values);
       check_values(r, table, values);
-      sums[t].add(table, builder, values);
+      sums[t]->add(table, builder, values);
     }
     crowds[t] = builder.crowd();
   });
   Crowd crowd = crowds[0];
-  for (int t = 1; t < threads; ++t) {
-    sums[0].add(sums[t]);
-    for (size_t b = 0; b < crowd.size(); ++b) crowd[b] = std::max(crowd[b], crowds[t][b]);
-  }
+  for (const Crowd& other : crowds)
+    for (size_t b = 0; b < crowd.size(); ++b) crowd[b] = std::max(crowd[b], other[b]);
   warn_crowd(crowd);
 
-  Result result = std::move(sums[0].result);
+  result.total = joined(sums, &Sums::total);
+  result.force = joined(sums, &Sums::force);
+  result.virial = joined(sums, &Sums::virial);
+  result.atomic_virial = joined(sums, &Sums::atomic_virial);
   if (output().intensive) {
     const double count = std::max(1.0, std::accumulate(result.mask.begin(), result.mask.end(), 0.0));
     for (double& value : result.total) value /= count;

@@ -1,10 +1,8 @@
 #include "threads.h"
 
 #include <algorithm>
-#include <exception>
-#include <thread>
-#include <vector>
 
+#include "../kernels/pool.h"
 #include "../kernels/thread_setting.h"
 
 namespace dp {
@@ -15,27 +13,10 @@ int thread_count() {
 }
 
 void run_threads(int count, const std::function<void(int)>& work) {
-  std::vector<std::exception_ptr> errors(count);
-  const auto guarded = [&](int t) {
-    try {
-      work(t);
-    } catch (...) {
-      errors[t] = std::current_exception();
-    }
+  const auto task = [](void* context, int64_t k, int) {
+    (*static_cast<const std::function<void(int)>*>(context))(static_cast<int>(k));
   };
-  std::vector<std::thread> threads;
-  threads.reserve(count);
-  int started = 1;
-  try {
-    for (; started < count; ++started) threads.emplace_back(guarded, started);
-  } catch (const std::exception&) {  // no more threads may be had; this one does their work
-  }
-  guarded(0);
-  for (int t = started; t < count; ++t) guarded(t);
-  for (std::thread& thread : threads) thread.join();
-  for (const std::exception_ptr& error : errors) {
-    if (error) std::rethrow_exception(error);
-  }
+  run_in_pool(count, count, task, const_cast<void*>(static_cast<const void*>(&work)));
 }
 
 }  // namespace dp
