@@ -14,6 +14,7 @@ from dp_core.compression import compress
 from dp_core.kernels import one_more_gradient
 from dp_core.module import leaves, tree_map, with_leaves
 from dp_core.nn import EmbeddingNet, FittingNet
+from dp_core.nn.attention import NeighborAttention
 from dp_core.nn.table import Grid, Table
 from dp_jax import kernels
 from dp_jax.backend import JaxBackend
@@ -27,6 +28,7 @@ pytestmark = [
 
 EMBEDDING = {"embedding_sum", "embedding_slope"}
 NETWORK = {"network_value", "network_slope"}
+ATTENTION = {"attention_value", "attention_slope"}
 TRAINING = {"embedding_transposed_slope", "embedding_gradients", "network_tangent", "network_gradients"}
 
 
@@ -143,6 +145,54 @@ def test_slopes_of_one_value(networks, matrix):
 
 
 @pytest.mark.parametrize(
+    ("changed", "precision", "forces"),
+    [
+        ({}, "float64", True),
+        ({"smooth": True, "dotr": False}, "float64", True),
+        ({"smooth": True, "normalize": False}, "float64", False),
+        ({"smooth": True}, "float32", True),
+    ],
+)
+def test_attention(changed, precision, forces, used, monkeypatch):
+    settings = {
+        "dotr": True, "smooth": False, "scaling_factor": 1.0, "normalize": True, "temperature": None,
+        "trainable_ln": True, "ln_eps": 1e-5, "precision": precision, "seed": 1,
+    } | changed  # fmt: skip
+    random = np.random.default_rng(4)
+
+    def numbers(*shape):
+        return jnp.asarray(random.normal(size=shape), precision)
+
+    made = NeighborAttention.init(2, 12, 9, 7, **settings)
+    made = tree_map(lambda x: x + 0.1 * numbers(*x.shape), made)
+    g, sides, valid = numbers(6, 11, 9), numbers(6, 11, 4), random.random((6, 11, 1)) < 0.7
+    valid[3], valid[5] = False, True  # no neighbours, and all
+    valid = jnp.asarray(valid, precision)
+
+    def loss(given, params, sides):
+        made_now = with_leaves(made, params)
+
+        def energy(x):
+            y = made_now(given * jnp.cos(x[..., :1]), x[..., :3], jax.nn.sigmoid(x[..., 3:]), valid) * valid
+            return jnp.sum(jnp.sin(0.3 * y)), y
+
+        y, slope = gradient(energy, sides) if forces else (energy(sides)[1], jnp.zeros(1))
+        return jnp.sum(y**2) + jnp.sum((slope * valid) ** 2), (y, slope * valid)
+
+    def run(*given):
+        with kernels.in_use(trains=True):
+            return jax.value_and_grad(loss, argnums=(0, 1) if forces else (0, 1, 2), has_aux=True)(*given)
+
+    given = g, leaves(made), sides
+    found = jax.jit(run)(*given)
+    assert used == ATTENTION | {"attention_gradients"} | ({"attention_tangent"} if forces else set())
+    used.clear()
+    monkeypatch.setenv("DP_OPS", "0")
+    agree(found, jax.jit(lambda *given: run(*given))(*given), 1e-11 if precision == "float64" else 1e-3)
+    assert not used
+
+
+@pytest.mark.parametrize(
     ("angular", "components", "gated", "dtype"),
     [
         (False, 4, None, "float64"),
@@ -211,6 +261,7 @@ def shortened(model):
         ("ener_fparam_aparam", None, EMBEDDING | NETWORK),
         ("se_e2_a_oneside", shortened, {"table_sum", "table_slope"} | NETWORK),
         ("dpa1_strip_oneside", shortened, {"table_sum", "table_slope"} | NETWORK),
+        ("se_atten_v2", None, ATTENTION | NETWORK),
     ],
 )
 def test_evaluation(name, changed, kernels_of_it, stored, make_table, used, monkeypatch):
