@@ -144,6 +144,15 @@ def test_slopes_of_one_value(networks, matrix):
     assert all(np.isnan(g).all() for g in two.values())
 
 
+def attention_of(precision, layers=2, **changed):
+    """Attention among features of width 9."""
+    settings = {
+        "dotr": True, "smooth": False, "scaling_factor": 1.0, "normalize": True, "temperature": None,
+        "trainable_ln": True, "ln_eps": 1e-5, "precision": str(precision), "seed": 1,
+    } | changed  # fmt: skip
+    return NeighborAttention.init(layers, 12, 9, 7, **settings)
+
+
 @pytest.mark.parametrize(
     ("changed", "precision", "forces"),
     [
@@ -154,17 +163,12 @@ def test_slopes_of_one_value(networks, matrix):
     ],
 )
 def test_attention(changed, precision, forces, used, monkeypatch):
-    settings = {
-        "dotr": True, "smooth": False, "scaling_factor": 1.0, "normalize": True, "temperature": None,
-        "trainable_ln": True, "ln_eps": 1e-5, "precision": precision, "seed": 1,
-    } | changed  # fmt: skip
     random = np.random.default_rng(4)
 
     def numbers(*shape):
         return jnp.asarray(random.normal(size=shape), precision)
 
-    made = NeighborAttention.init(2, 12, 9, 7, **settings)
-    made = tree_map(lambda x: x + 0.1 * numbers(*x.shape), made)
+    made = tree_map(lambda x: x + 0.1 * numbers(*x.shape), attention_of(precision, **changed))
     g, sides, valid = numbers(6, 11, 9), numbers(6, 11, 4), random.random((6, 11, 1)) < 0.7
     valid[3], valid[5] = False, True  # no neighbours, and all
     valid = jnp.asarray(valid, precision)
@@ -248,6 +252,10 @@ def test_what_does_not_fit_is_refused(networks, used):
     x = jnp.zeros((3, 5), networks["fitting"].layers[0].w.dtype)
     with pytest.raises(jax.errors.JaxRuntimeError, match="x does not fit the network"):
         native.network(networks["fitting"].layers, x, forces=False)
+    (layer,) = tree_map(jnp.asarray, attention_of(x.dtype, layers=1)).layers
+    g, one = jnp.zeros((3, 5, 8), x.dtype), jnp.ones((3, 5, 1), x.dtype)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="g does not fit the attention"):
+        native.attention(layer, [g, one, one], one, one[:, :1], forces=False)
 
 
 def shortened(model):
@@ -274,9 +282,16 @@ def test_evaluation(name, changed, kernels_of_it, stored, make_table, used, monk
     agree(found, JaxBackend().evaluator(model)(table), 1e-12)
 
 
-@pytest.mark.parametrize("changed", [lambda model: model, shortened])
-def test_exported_graphs_have_none(stored, changed, used):
-    model = tree_map(jnp.asarray, changed(stored("se_e2_a_oneside")))
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("se_e2_a_oneside", lambda model: model),
+        ("se_e2_a_oneside", shortened),
+        ("se_atten_v2", lambda model: model),
+    ],
+)
+def test_exported_graphs_have_none(name, stored, changed, used):
+    model = tree_map(jnp.asarray, changed(stored(name)))
     record = frozen.capabilities(model)
     graph = exported(model, frozen.graph_inputs(frozen.sample_table(model), record), record)
     assert "custom_call" not in graph.mlir_module().replace("stablehlo.custom_call @shape_assertion", "")

@@ -104,6 +104,15 @@ ATTENTIONS = {
 }
 
 
+def attention_of(precision, layers=2, **changed):
+    """Attention among features of width 9."""
+    settings = {
+        "dotr": True, "smooth": False, "scaling_factor": 1.0, "normalize": True, "temperature": None,
+        "trainable_ln": True, "ln_eps": 1e-5, "precision": precision, "seed": 1,
+    } | changed  # fmt: skip
+    return NeighborAttention.init(layers, 12, 9, 7, **settings)
+
+
 @pytest.mark.parametrize(
     ("form", "precision", "eager"),
     [
@@ -113,16 +122,12 @@ ATTENTIONS = {
     ],
 )
 def test_attention(form, precision, eager, monkeypatch):
-    settings = {
-        "dotr": True, "smooth": False, "scaling_factor": 1.0, "normalize": True, "temperature": None,
-        "trainable_ln": True, "ln_eps": 1e-5, "precision": precision, "seed": 1,
-    } | ATTENTIONS[form]  # fmt: skip
     random = np.random.default_rng(4)
 
     def numbers(*shape):
         return tf.constant(random.normal(size=shape), precision)
 
-    made = NeighborAttention.init(2, 12, 9, 7, **settings)
+    made = attention_of(precision, **ATTENTIONS[form])
     made = tree_map(lambda x: tf.constant(x) + 0.1 * numbers(*x.shape), made)
     g, sides, valid = numbers(6, 11, 9), numbers(6, 11, 4), random.random((6, 11, 1)) < 0.7
     valid[3], valid[5] = False, True  # no neighbours, and all
@@ -225,6 +230,10 @@ def test_wrong_weights_are_refused(net):
     x = tf.zeros((3, 5), net.layers[0].w.dtype)
     with pytest.raises(tf.errors.InvalidArgumentError, match="does not fit the network"):
         native.network(net.layers, x, pulls=lambda: False)
+    (layer,) = tree_map(tf.constant, attention_of(x.dtype.name, layers=1)).layers
+    g, one = tf.zeros((3, 5, 8), x.dtype), tf.ones((3, 5, 1), x.dtype)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="g does not fit the attention"):
+        native.attention(layer, [g, one, one], one, one[:, :1], pulls=lambda: False)
 
 
 @pytest.mark.parametrize(
