@@ -245,7 +245,8 @@ void attention_gradients(Call& call) {
   a.expect_like(call, 8, true);
   call.expect(11, a.kept, "kept", false);
   call.expect(12, a.kept, "tangents");
-  const bool second = call.elements(7) && call.elements(8) && call.elements(9) && call.elements(10) && call.elements(12);
+  bool second = true;
+  for (int k : {7, 8, 9, 10, 12}) second = second && call.elements(k);
   const auto of_second = [&](int k) { return second ? call.numbers(k) : nullptr; };
   void* of_g = call.output(0, a.g);
   add_gradients(call, a.layers, 13, 1);

@@ -54,7 +54,7 @@ void network_gradients(Call&);           // x, gu, gy, v, kept, tangents -> gx, 
 void attention_value(Call&);             // nothing more -> value, kept
 void attention_slope(Call&);             // gy, kept -> of_g, of_direction, of_weight
 void attention_tangent(Call&);           // v, v_direction, v_weight, kept -> of_gy, tangents
-void attention_gradients(Call&);         // gu, gy, v, v_direction, v_weight, kept, tangents -> of_g, gradients of weights
+void attention_gradients(Call&);         // gu, gy, v, v_direction, v_weight, kept, tangents -> of_g, those of weights
 void table_sum(Call&);                   // r, coefficients, starts, grid, gates, index, weights -> a
 void table_slope(Call&);                 // the same and ga -> gr, gweights
 
