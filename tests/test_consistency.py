@@ -56,13 +56,14 @@ def write_data(folder: Path) -> list[str]:
 def curve(backend: str, folder: Path) -> list[dict[str, float]]:
     """The errors at every step of a short training."""
     folder.mkdir(parents=True, exist_ok=True)
+    embedding = {"rcut": 4.0, "rcut_smth": 0.5, "neuron": [4, 8], "axis_neuron": 3, "seed": 1}
     document = {
         "model": {
             "type_map": ["O", "H"],
-            "descriptor": {
-                "type": "se_e2_a", "rcut": 4.0, "rcut_smth": 0.5, "sel": "auto", "neuron": [4, 8], "axis_neuron": 3,
-                "seed": 1,
-            },
+            "descriptor": {"type": "hybrid", "list": [
+                {"type": "se_e2_a", "sel": "auto", **embedding},
+                {"type": "dpa1", "sel": 40, "attn": 6, "attn_layer": 1, "smooth_type_embedding": True, **embedding},
+            ]},
             "fitting_net": {"neuron": [12, 12], "seed": 2},
         },
         "learning_rate": {"type": "exp", "start_lr": 0.005, "stop_lr": 1e-4, "decay_steps": 5},

@@ -1,4 +1,4 @@
-"""Sums of embedded numbers by the kernels of dp-ops against the array code."""
+"""Sums of embedded numbers and attention by the kernels of dp-ops against the array code."""
 
 from importlib.util import find_spec
 
@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from dp_core import arrays, numpy_kernels
+from dp_core.module import tree_map
 from dp_core.nn import EmbeddingNet
+from dp_core.nn.attention import NeighborAttention
 from dp_core.nn.table import Grid, Table
 from dp_core.numpy_backend import gradient
 
@@ -103,16 +105,69 @@ def test_slots_of_several_kinds(monkeypatch):
     close([expected[-1]], [np.matrix_transpose(matrix) @ net(joined)], "float64")
 
 
+ATTENTIONS = {
+    "as by default": {},
+    "smooth": {"smooth": True},
+    "no angles": {"dotr": False},
+    "smooth without angles": {"smooth": True, "dotr": False},
+    "of any length": {"normalize": False, "scaling_factor": 0.1},
+    "temperature": {"temperature": -0.7},
+}
+
+
+@pytest.mark.parametrize("dtype", RTOL)
+@pytest.mark.parametrize("form", ATTENTIONS)
+def test_attention(form, dtype, monkeypatch):
+    settings = {
+        "dotr": True, "smooth": False, "scaling_factor": 1.0, "normalize": True, "temperature": None,
+        "trainable_ln": True, "ln_eps": 1e-5, "precision": dtype, "seed": 1,
+    } | ATTENTIONS[form]  # fmt: skip
+    random = np.random.default_rng(4)
+
+    def numbers(*shape):
+        return random.normal(size=shape).astype(dtype)
+
+    made = tree_map(lambda x: x + 0.1 * numbers(*x.shape), NeighborAttention.init(2, 12, 9, 7, **settings))
+    g, sides, valid = numbers(6, 11, 9), numbers(6, 11, 4), (random.random((6, 11, 1)) < 0.7).astype(dtype)
+    valid[3], valid[5] = 0, 1  # no neighbours, and all
+    called = []
+
+    def evaluated(x):
+        return made(g * anp.cos(x[..., :1]), x[..., :3], 1 / (1 + anp.exp(-x[..., 3:])), valid) * valid
+
+    def computed():
+        def energy(x):
+            y = evaluated(x)
+            return anp.sum(anp.sin(0.3 * y)), y
+
+        y, slope = gradient(energy, sides)
+        return y, slope * valid, evaluated(sides)
+
+    run = numpy_kernels._attention
+    monkeypatch.setattr(numpy_kernels, "_attention", lambda *given: called.append(1) or run(*given))
+    found = computed()
+    assert len(called) == 4  # two layers twice
+    monkeypatch.setenv("DP_OPS", "0")
+    close(found, computed(), dtype)
+    assert len(called) == 4
+
+
 def test_further_derivatives_are_left_to_array_code():
     net = EmbeddingNet.init(1, [5, 10], seed=1)
     table = Table.of_network(net, GRIDS[0], "float64")
+    layers = NeighborAttention.init(
+        1, 11, 4, 3, dotr=True, smooth=True, scaling_factor=1.0, normalize=True, temperature=None, trainable_ln=True,
+        ln_eps=1e-5, precision="float64", seed=1,
+    ).layers  # fmt: skip
+    valid, spare = np.ones((7, 11, 1)), np.zeros((7, 1, 1))
     seen = []
 
     def energy(x):
         seen.append(numpy_kernels.table_sum(x, table, None, None, None))
         seen.append(numpy_kernels.embedding_sum(x, net))
+        seen.append(numpy_kernels.attention(x, x, valid, valid, spare, layers))
         return anp.sum(arrays.table_sum(x, table) ** 2 + arrays.embedding_sum(x, net) ** 2), None
 
     _, second = gradient(lambda x: (anp.sum(gradient(energy, x)[1] ** 2), None), matrix_of(4, "float64"))
-    assert seen == [None, None]
+    assert seen == [None, None, None]
     assert np.isfinite(second).all()

@@ -14,6 +14,7 @@ from dp_core.compression import compress
 from dp_core.kernels import one_more_gradient
 from dp_core.module import leaves, tree_map, with_leaves
 from dp_core.nn import EmbeddingNet, FittingNet
+from dp_core.nn.attention import NeighborAttention
 from dp_core.nn.table import Grid, Table
 from dp_jax import kernels
 from dp_jax.backend import JaxBackend
@@ -27,6 +28,7 @@ pytestmark = [
 
 EMBEDDING = {"embedding_sum", "embedding_slope"}
 NETWORK = {"network_value", "network_slope"}
+ATTENTION = {"attention_value", "attention_slope"}
 TRAINING = {"embedding_transposed_slope", "embedding_gradients", "network_tangent", "network_gradients"}
 
 
@@ -142,6 +144,58 @@ def test_slopes_of_one_value(networks, matrix):
     assert all(np.isnan(g).all() for g in two.values())
 
 
+def attention_of(precision, layers=2, **changed):
+    """Attention among features of width 9."""
+    settings = {
+        "dotr": True, "smooth": False, "scaling_factor": 1.0, "normalize": True, "temperature": None,
+        "trainable_ln": True, "ln_eps": 1e-5, "precision": str(precision), "seed": 1,
+    } | changed  # fmt: skip
+    return NeighborAttention.init(layers, 12, 9, 7, **settings)
+
+
+@pytest.mark.parametrize(
+    ("changed", "precision", "forces"),
+    [
+        ({}, "float64", True),
+        ({"smooth": True, "dotr": False}, "float64", True),
+        ({"smooth": True, "normalize": False}, "float64", False),
+        ({"smooth": True}, "float32", True),
+    ],
+)
+def test_attention(changed, precision, forces, used, monkeypatch):
+    random = np.random.default_rng(4)
+
+    def numbers(*shape):
+        return jnp.asarray(random.normal(size=shape), precision)
+
+    made = tree_map(lambda x: x + 0.1 * numbers(*x.shape), attention_of(precision, **changed))
+    g, sides, valid = numbers(6, 11, 9), numbers(6, 11, 4), random.random((6, 11, 1)) < 0.7
+    valid[3], valid[5] = False, True  # no neighbours, and all
+    valid = jnp.asarray(valid, precision)
+
+    def loss(given, params, sides):
+        made_now = with_leaves(made, params)
+
+        def energy(x):
+            y = made_now(given * jnp.cos(x[..., :1]), x[..., :3], jax.nn.sigmoid(x[..., 3:]), valid) * valid
+            return jnp.sum(jnp.sin(0.3 * y)), y
+
+        y, slope = gradient(energy, sides) if forces else (energy(sides)[1], jnp.zeros(1))
+        return jnp.sum(y**2) + jnp.sum((slope * valid) ** 2), (y, slope * valid)
+
+    def run(*given):
+        with kernels.in_use(trains=True):
+            return jax.value_and_grad(loss, argnums=(0, 1) if forces else (0, 1, 2), has_aux=True)(*given)
+
+    given = g, leaves(made), sides
+    found = jax.jit(run)(*given)
+    assert used == ATTENTION | {"attention_gradients"} | ({"attention_tangent"} if forces else set())
+    used.clear()
+    monkeypatch.setenv("DP_OPS", "0")
+    agree(found, jax.jit(lambda *given: run(*given))(*given), 1e-11 if precision == "float64" else 1e-3)
+    assert not used
+
+
 @pytest.mark.parametrize(
     ("angular", "components", "gated", "dtype"),
     [
@@ -198,6 +252,10 @@ def test_what_does_not_fit_is_refused(networks, used):
     x = jnp.zeros((3, 5), networks["fitting"].layers[0].w.dtype)
     with pytest.raises(jax.errors.JaxRuntimeError, match="x does not fit the network"):
         native.network(networks["fitting"].layers, x, forces=False)
+    (layer,) = tree_map(jnp.asarray, attention_of(x.dtype, layers=1)).layers
+    g, one = jnp.zeros((3, 5, 8), x.dtype), jnp.ones((3, 5, 1), x.dtype)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="g does not fit the attention"):
+        native.attention(layer, [g, one, one], one, one[:, :1], forces=False)
 
 
 def shortened(model):
@@ -211,6 +269,7 @@ def shortened(model):
         ("ener_fparam_aparam", None, EMBEDDING | NETWORK),
         ("se_e2_a_oneside", shortened, {"table_sum", "table_slope"} | NETWORK),
         ("dpa1_strip_oneside", shortened, {"table_sum", "table_slope"} | NETWORK),
+        ("se_atten_v2", None, ATTENTION | NETWORK),
     ],
 )
 def test_evaluation(name, changed, kernels_of_it, stored, make_table, used, monkeypatch):
@@ -223,9 +282,16 @@ def test_evaluation(name, changed, kernels_of_it, stored, make_table, used, monk
     agree(found, JaxBackend().evaluator(model)(table), 1e-12)
 
 
-@pytest.mark.parametrize("changed", [lambda model: model, shortened])
-def test_exported_graphs_have_none(stored, changed, used):
-    model = tree_map(jnp.asarray, changed(stored("se_e2_a_oneside")))
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("se_e2_a_oneside", lambda model: model),
+        ("se_e2_a_oneside", shortened),
+        ("se_atten_v2", lambda model: model),
+    ],
+)
+def test_exported_graphs_have_none(name, stored, changed, used):
+    model = tree_map(jnp.asarray, changed(stored(name)))
     record = frozen.capabilities(model)
     graph = exported(model, frozen.graph_inputs(frozen.sample_table(model), record), record)
     assert "custom_call" not in graph.mlir_module().replace("stablehlo.custom_call @shape_assertion", "")

@@ -110,6 +110,10 @@ DP_EXPORT void* dp_jax_network_value(const CallFrame* frame) { return run<&dp::n
 DP_EXPORT void* dp_jax_network_slope(const CallFrame* frame) { return run<&dp::network_slope>(*frame); }
 DP_EXPORT void* dp_jax_network_tangent(const CallFrame* frame) { return run<&dp::network_tangent>(*frame); }
 DP_EXPORT void* dp_jax_network_gradients(const CallFrame* frame) { return run<&dp::network_gradients>(*frame); }
+DP_EXPORT void* dp_jax_attention_value(const CallFrame* frame) { return run<&dp::attention_value>(*frame); }
+DP_EXPORT void* dp_jax_attention_slope(const CallFrame* frame) { return run<&dp::attention_slope>(*frame); }
+DP_EXPORT void* dp_jax_attention_tangent(const CallFrame* frame) { return run<&dp::attention_tangent>(*frame); }
+DP_EXPORT void* dp_jax_attention_gradients(const CallFrame* frame) { return run<&dp::attention_gradients>(*frame); }
 DP_EXPORT void* dp_jax_table_sum(const CallFrame* frame) { return run<&dp::table_sum>(*frame); }
 DP_EXPORT void* dp_jax_table_slope(const CallFrame* frame) { return run<&dp::table_slope>(*frame); }
 }

@@ -36,12 +36,14 @@ std::vector<dp_train_layer> layers_of(const Call& call, int next) {
   return layers;
 }
 
-/// Gradients of the weights as outputs from number `next` on; the number of the output after them.
-int add_gradients(Call& call, std::vector<dp_train_layer>& layers, int next) {
+/// Gradients of the weights, which begin with input `param`, as outputs from number `next` on; the number of the output
+/// after them.
+int add_gradients(Call& call, std::vector<dp_train_layer>& layers, int param, int next) {
+  const auto like_param = [&] { return call.output(next++, call.shape(param++)); };
   for (dp_train_layer& layer : layers) {
-    layer.grad_w = call.output(next++, {layer.n_in, layer.n_out});
-    if (layer.b) layer.grad_b = call.output(next++, {layer.n_out});
-    if (layer.idt) layer.grad_idt = call.output(next++, {layer.n_out});
+    layer.grad_w = like_param();
+    if (layer.b) layer.grad_b = like_param();
+    if (layer.idt) layer.grad_idt = like_param();
   }
   return next;
 }
@@ -84,6 +86,41 @@ struct Network {
     y = {x[0], layers.back().n_out};
     value = {x[0], call.numbers(0), int64_t(layers.size()), layers.data(), call.float64()};
     kept = dp_network_kept(&value);
+  }
+};
+
+/// The layer of attention of a call, whose first inputs are g, direction, weight, valid, spare and settings.
+struct Attention {
+  std::vector<dp_train_layer> layers;
+  Shape g, direction, weight;
+  dp_attention value{};
+  int64_t kept;
+
+  Attention(Call& call, int first_param)
+      : layers(layers_of(call, first_param)), g(call.shape(0)), direction(call.shape(1)), weight(call.shape(2)) {
+    if (g.size() != 3 || direction.size() != 3 || direction[0] != g[0] || direction[1] != g[1])
+      throw Refused("g and the directions need three axes, and the same rows and slots");
+    const int64_t slots = g[0] * g[1];
+    call.expect(2, slots, "weight", false);
+    call.expect(3, slots, "valid", false);
+    call.expect(4, g[0], "spare", false);
+    call.expect(5, 4, "settings", false);
+    if (layers.size() != 3 || !layers[2].b) throw Refused("an attention has two projections and a norm");
+    const int64_t width = g[2], hidden = layers[1].n_in;
+    if (layers[0].n_in != width || layers[0].n_out != 3 * hidden || layers[1].n_out != width ||
+        layers[2].n_in != 1 || layers[2].n_out != width)
+      throw Refused("g does not fit the attention");
+    const double* settings = call.doubles(5);  // scale, eps, normalize, smooth
+    value = {g[0], g[1], width, hidden, direction[2], call.numbers(0), call.numbers(1), call.numbers(2),
+             call.numbers(3), call.numbers(4), layers.data(), settings[0], settings[1], settings[2] != 0,
+             settings[3] != 0, call.float64()};
+    kept = dp_attention_kept(&value);
+  }
+  /// Refuses inputs from number k on that are not like those by which the attention is derived.
+  void expect_like(const Call& call, int k, bool may_miss) const {
+    call.expect(k, product(g), "v", may_miss);
+    call.expect(k + 1, product(direction), "v_direction", may_miss);
+    call.expect(k + 2, product(weight), "v_weight", may_miss);
   }
 };
 
@@ -138,7 +175,7 @@ void embedding_gradients(Call& call) {
   call.expect(4, product(e.r), "v");
   const bool second = call.elements(3) && call.elements(4);
   const auto of_second = [&](int k) { return second ? call.numbers(k) : nullptr; };
-  const int next = add_gradients(call, e.layers, 0);
+  const int next = add_gradients(call, e.layers, 6, 0);
   if (e.value.kinds) e.value.grad_shift = call.output(next, call.shape(call.inputs() - 1));
   dp_embedding_gradients(&e.value, call.numbers(2), of_second(3), of_second(4), e.kept(call, 5));
 }
@@ -174,8 +211,47 @@ void network_gradients(Call& call) {
   const bool second = call.elements(2) && call.elements(3) && call.elements(5);
   const auto of_second = [&](int k) { return second ? call.numbers(k) : nullptr; };
   void* gx = call.output(0, n.x);
-  add_gradients(call, n.layers, 1);
+  add_gradients(call, n.layers, 6, 1);
   dp_network_gradients(&n.value, call.numbers(1), of_second(2), of_second(3), call.numbers(4), of_second(5), gx);
+}
+
+void attention_value(Call& call) {
+  const Attention a(call, 6);
+  void* value = call.output(0, a.g);
+  dp_attention_value(&a.value, value, call.output(1, {a.kept}));
+}
+
+void attention_slope(Call& call) {
+  const Attention a(call, 8);
+  call.expect(6, product(a.g), "gy", false);
+  call.expect(7, a.kept, "kept", false);
+  void *of_g = call.output(0, a.g), *of_direction = call.output(1, a.direction);
+  dp_attention_slope(&a.value, call.numbers(6), call.numbers(7), of_g, of_direction, call.output(2, a.weight));
+}
+
+void attention_tangent(Call& call) {
+  const Attention a(call, 10);
+  a.expect_like(call, 6, false);
+  call.expect(9, a.kept, "kept", false);
+  void* of_gy = call.output(0, a.g);
+  dp_attention_tangent(&a.value, call.numbers(6), call.numbers(7), call.numbers(8), call.numbers(9), of_gy,
+                       call.output(1, {a.kept}));
+}
+
+void attention_gradients(Call& call) {
+  Attention a(call, 13);
+  call.expect(6, product(a.g), "gu");
+  call.expect(7, product(a.g), "gy");
+  a.expect_like(call, 8, true);
+  call.expect(11, a.kept, "kept", false);
+  call.expect(12, a.kept, "tangents");
+  bool second = true;
+  for (int k : {7, 8, 9, 10, 12}) second = second && call.elements(k);
+  const auto of_second = [&](int k) { return second ? call.numbers(k) : nullptr; };
+  void* of_g = call.output(0, a.g);
+  add_gradients(call, a.layers, 13, 1);
+  dp_attention_gradients(&a.value, call.numbers(6), of_second(7), of_second(8), of_second(9), of_second(10),
+                         call.numbers(11), of_second(12), of_g);
 }
 
 void table_sum(Call& call) {

@@ -50,6 +50,11 @@ void network_value(Call&);               // x -> y, kept
 void network_slope(Call&);               // x, gy, kept -> gx
 void network_tangent(Call&);             // x, v, kept -> of_gy, tangents
 void network_gradients(Call&);           // x, gu, gy, v, kept, tangents -> gx, gradients of the weights
+// g, direction, weight, valid, spare, and settings, numbers of 64 bits: scale, eps, normalize, smooth; and
+void attention_value(Call&);             // nothing more -> value, kept
+void attention_slope(Call&);             // gy, kept -> of_g, of_direction, of_weight
+void attention_tangent(Call&);           // v, v_direction, v_weight, kept -> of_gy, tangents
+void attention_gradients(Call&);         // gu, gy, v, v_direction, v_weight, kept, tangents -> of_g, those of weights
 void table_sum(Call&);                   // r, coefficients, starts, grid, gates, index, weights -> a
 void table_slope(Call&);                 // the same and ga -> gr, gweights
 

@@ -134,6 +134,13 @@ void add(const char* name, std::vector<const char*> inputs, const std::vector<co
       function, &destroy);
 }
 
+void add_attention(const char* name, const std::vector<const char*>& more, const std::vector<const char*>& outputs,
+                   Compute function) {
+  std::vector<const char*> inputs = {"g: T", "direction: T", "weight: T", "valid: T", "spare: T", "settings: double"};
+  inputs.insert(inputs.end(), more.begin(), more.end());
+  add(name, inputs, outputs, function);
+}
+
 void add_table(const char* name, const std::vector<const char*>& more, const std::vector<const char*>& outputs,
                Compute function) {
   std::vector<const char*> inputs = {"r: T", "coefficients: T", "starts: T", "grid: double",
@@ -155,6 +162,14 @@ struct Registration {
     add("DpNetworkTangent", {"x: T", "v: T", "kept: T"}, {"of_gy: T", "tangents: T"}, &compute<&dp::network_tangent>);
     add("DpNetworkGradients", {"x: T", "gu: T", "gy: T", "v: T", "kept: T", "tangents: T"},
         {"gx: T", "grads: N * T"}, &compute<&dp::network_gradients>);
+    add_attention("DpAttentionValue", {}, {"value: T", "kept: T"}, &compute<&dp::attention_value>);
+    add_attention("DpAttentionSlope", {"gy: T", "kept: T"}, {"of_g: T", "of_direction: T", "of_weight: T"},
+                  &compute<&dp::attention_slope>);
+    add_attention("DpAttentionTangent", {"v: T", "v_direction: T", "v_weight: T", "kept: T"},
+                  {"of_gy: T", "tangents: T"}, &compute<&dp::attention_tangent>);
+    add_attention("DpAttentionGradients",
+                  {"gu: T", "gy: T", "v: T", "v_direction: T", "v_weight: T", "kept: T", "tangents: T"},
+                  {"of_g: T", "grads: N * T"}, &compute<&dp::attention_gradients>);
     add_table("DpTableSum", {}, {"a: T"}, &compute<&dp::table_sum>);
     add_table("DpTableSlope", {"ga: T"}, {"gr: T", "gweights: T"}, &compute<&dp::table_slope>);
   }

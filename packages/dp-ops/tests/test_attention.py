@@ -61,7 +61,7 @@ def computed(given, params, gu, gy, v, *, normalize, smooth, spare, second=True)
     spares = np.full((len(g), 1, 1), spare, g.dtype)
     sizes = (*g.shape, params[2].shape[0], direction.shape[2])
     problem = training.Attention(
-        sizes, [*map(address, (*given, spares))], layers, (SCALE, EPS), (normalize, smooth),
+        sizes, [*map(address, (*given, spares))], layers, (SCALE, EPS, normalize, smooth),
         float64=g.dtype == np.float64,
     )  # fmt: skip
     kept, tangents = np.full((2, problem.kept()), np.nan, g.dtype)

@@ -11,8 +11,9 @@ import dp_tf.primitives  # noqa: F401
 from dp_core import frozen
 from dp_core.arrays import embedding_sum, network, table_sum
 from dp_core.compression import compress
-from dp_core.module import leaves, tree_map
+from dp_core.module import leaves, tree_map, with_leaves
 from dp_core.nn import EmbeddingNet, FittingNet
+from dp_core.nn.attention import NeighborAttention
 from dp_core.nn.table import Grid, Table
 from dp_tf import kernels, primitives
 from dp_tf.autodiff import gradient, of_weights
@@ -95,6 +96,72 @@ def test_slots_of_several_kinds(eager, precision, monkeypatch):
         np.testing.assert_allclose(a, b, rtol=0, atol=rtol * max(1.0, np.abs(b).max()))
 
 
+ATTENTIONS = {
+    "as by default": {},
+    "smooth": {"smooth": True},
+    "smooth without angles": {"smooth": True, "dotr": False},
+    "of any length": {"normalize": False, "scaling_factor": 0.1},
+}
+
+
+def attention_of(precision, layers=2, **changed):
+    """Attention among features of width 9."""
+    settings = {
+        "dotr": True, "smooth": False, "scaling_factor": 1.0, "normalize": True, "temperature": None,
+        "trainable_ln": True, "ln_eps": 1e-5, "precision": precision, "seed": 1,
+    } | changed  # fmt: skip
+    return NeighborAttention.init(layers, 12, 9, 7, **settings)
+
+
+@pytest.mark.parametrize(
+    ("form", "precision", "eager"),
+    [
+        *((form, "float64", True) for form in ATTENTIONS),
+        ("smooth", "float32", True),
+        ("as by default", "float64", False),
+    ],
+)
+def test_attention(form, precision, eager, monkeypatch):
+    random = np.random.default_rng(4)
+
+    def numbers(*shape):
+        return tf.constant(random.normal(size=shape), precision)
+
+    made = attention_of(precision, **ATTENTIONS[form])
+    made = tree_map(lambda x: tf.constant(x) + 0.1 * numbers(*x.shape), made)
+    g, sides, valid = numbers(6, 11, 9), numbers(6, 11, 4), random.random((6, 11, 1)) < 0.7
+    valid[3], valid[5] = False, True  # no neighbours, and all
+    valid, called = tf.constant(valid, precision), []
+
+    def run(g, sides, params):
+        with of_weights(), tf.GradientTape() as tape:
+            tape.watch([g, *params])
+            now = with_leaves(made, dict(zip(leaves(made), params, strict=True)))
+
+            def energy(x):
+                y = now(g * tf.cos(x[..., :1]), x[..., :3], tf.sigmoid(x[..., 3:]), valid) * valid
+                return tf.reduce_sum(tf.sin(0.3 * y)), y
+
+            y, slope = gradient(energy, sides)
+            loss = tf.reduce_sum(y**2) + tf.reduce_sum((slope * valid) ** 2)
+        return y, slope * valid, *tape.gradient(loss, [g, *params])
+
+    def computed():
+        return (run if eager else tf.function(run, autograph=False))(g, sides, list(leaves(made).values()))
+
+    from dp_ops import tensorflow as native
+
+    attention = native.attention
+    monkeypatch.setattr(native, "attention", lambda *given, **more: called.append(1) or attention(*given, **more))
+    found = computed()
+    assert len(called) == 2
+    monkeypatch.setenv("DP_OPS", "0")
+    rtol = 1e-11 if precision == "float64" else 1e-3
+    for a, b in zip(found, computed(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=rtol * max(1.0, np.abs(b).max()))
+    assert len(called) == 2
+
+
 def summed(table, matrix, types, index, switch):
     """The sum and its gradients by the matrix and the switch, but for empty slots."""
     size = tf.size(matrix)
@@ -134,17 +201,18 @@ def test_table_sum(angular, components, gated, dtype, monkeypatch):
         np.testing.assert_allclose(a, b, rtol=0, atol=rtol * max(1.0, np.abs(b).max(initial=0)))
 
 
-def test_further_derivatives_of_tables_are_left_to_array_code():
+def test_further_derivatives_of_tables_and_attention_are_left_to_array_code():
     table = Table.of_network(EmbeddingNet.init(1, [5, 10], seed=1), Grid(-1.0, 1.0, 3.0, 0.02, 0.2, -1.0), "float64")
     table, x = tree_map(tf.constant, table), tf.constant(np.random.default_rng(3).normal(size=(3, 5, 4)))
     seen = []
 
     def energy(x):
         seen.append(primitives.table_sum(x, table, None, None, None))
+        seen.append(primitives.attention(x, None, x[..., :1], x[..., :1], x[:, :1, :1], ()))
         return tf.reduce_sum(table_sum(x, table) ** 2), None
 
     _, second = gradient(lambda x: (tf.reduce_sum(gradient(energy, x)[1] ** 2), None), x)
-    assert seen == [None]
+    assert seen == [None, None]
     assert np.isfinite(second).all()
 
 
@@ -163,10 +231,21 @@ def test_wrong_weights_are_refused(net):
     x = tf.zeros((3, 5), net.layers[0].w.dtype)
     with pytest.raises(tf.errors.InvalidArgumentError, match="does not fit the network"):
         native.network(net.layers, x, pulls=lambda: False)
+    (layer,) = tree_map(tf.constant, attention_of(x.dtype.name, layers=1)).layers
+    g, one = tf.zeros((3, 5, 8), x.dtype), tf.ones((3, 5, 1), x.dtype)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="g does not fit the attention"):
+        native.attention(layer, [g, one, one], one, one[:, :1], pulls=lambda: False)
 
 
-@pytest.mark.parametrize("changed", [lambda model: model, partial(compress, min_nbor_dist=1.0)])
-def test_frozen_graphs_have_none(stored, changed):
-    model = changed(stored("se_e2_a_oneside"))
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("se_e2_a_oneside", lambda model: model),
+        ("se_e2_a_oneside", partial(compress, min_nbor_dist=1.0)),
+        ("se_atten_v2", lambda model: model),
+    ],
+)
+def test_frozen_graphs_have_none(name, stored, changed):
+    model = changed(stored(name))
     graph = _graph(tree_map(to_tensor, model), frozen.capabilities(model))
     assert not [node.op for node in graph.node if node.op.startswith("Dp")]

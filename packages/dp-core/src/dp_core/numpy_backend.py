@@ -20,7 +20,7 @@ from dp_core.batching import no_rounding
 from dp_core.errors import BackendError
 from dp_core.kernels import one_more_gradient
 from dp_core.module import Array, tree_map
-from dp_core.numpy_kernels import embedding_sum, table_sum
+from dp_core.numpy_kernels import attention, embedding_sum, table_sum
 from dp_core.outputs import evaluate_atoms
 
 
@@ -73,7 +73,13 @@ def _agnp_namespace() -> types.ModuleType:
 
 _AUTOGRAD = _agnp_namespace()
 arrays.register_namespace(isbox, _AUTOGRAD)
-arrays.provide(compat_numpy.__name__, segment_sum=_numpy_segment_sum, embedding_sum=embedding_sum, table_sum=table_sum)
+arrays.provide(
+    compat_numpy.__name__,
+    segment_sum=_numpy_segment_sum,
+    embedding_sum=embedding_sum,
+    table_sum=table_sum,
+    attention=attention,
+)
 arrays.provide(
     _AUTOGRAD.__name__,
     segment_sum=_segment_sum,
@@ -81,6 +87,7 @@ arrays.provide(
     positions=lambda count, like: np.arange(count),
     embedding_sum=embedding_sum,
     table_sum=table_sum,
+    attention=attention,
 )
 
 

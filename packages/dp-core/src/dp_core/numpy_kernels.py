@@ -1,4 +1,4 @@
-"""The kernels of dp-ops in NumPy: sums of embedded numbers over neighbours, for energies and forces.
+"""The kernels of dp-ops in NumPy: sums of embedded numbers over neighbours and attention, for energies and forces.
 
 Each is a primitive of the ``autograd`` library that can be differentiated once. Where more derivatives are taken, and
 where weights are trained, the array code does the work.
@@ -133,3 +133,60 @@ def embedding_sum(matrix: Array, net: Any, shift: Any = None, kind: Any = None) 
     ):
         return None
     return _embedding_sum(matrix, net, shift, kind, [] if isbox(matrix) else None)
+
+
+def _attention_problem(
+    inputs: Sequence[np.ndarray], layer: Any, valid: np.ndarray, spare: np.ndarray
+) -> tuple[Any, list[Any]]:
+    from dp_ops import training
+
+    parts = training.attention_parts(layer)
+    places, weights = _kept(*inputs, valid, spare), _kept(*training.weights(parts))
+    described = [
+        training.Layer(*training.part_sizes(part), *map(_address, weights[3 * k : 3 * k + 3]), 0, 0, 0)
+        for k, part in enumerate(parts)
+    ]
+    g, direction, _ = inputs
+    sizes, settings = (*g.shape, layer.hidden, direction.shape[2]), training.attention_settings(layer)
+    float64 = g.dtype == np.float64
+    return training.Attention(sizes, [*map(_address, places)], described, settings, float64=float64), [places, weights]
+
+
+def _run_attention(
+    g: np.ndarray, direction: np.ndarray, weight: np.ndarray, layer: Any, valid: Any, spare: Any, passed: list[Any]
+) -> np.ndarray:
+    """passed: gets what is left for the derivative."""
+    problem, kept = _attention_problem((g, direction, weight), layer, valid, spare)
+    out = np.empty(g.shape, g.dtype)
+    passed.append(np.empty(problem.kept(), g.dtype))
+    problem.run("value", _address(out), _address(passed[-1]))
+    del kept
+    return out
+
+
+def _attention_slope(argnums: Sequence[int], _: Any, args: Sequence[Any], __: Any) -> Callable[[Any], Any]:
+    def pull(by_out: np.ndarray) -> tuple[np.ndarray, ...]:
+        *inputs, layer, valid, spare, passed = args
+        problem, kept = _attention_problem(inputs, layer, valid, spare)
+        outs, by_out = [np.empty(x.shape, x.dtype) for x in inputs], np.ascontiguousarray(by_out)
+        problem.run("slope", _address(by_out), _address(passed[0]), *map(_address, outs))
+        del kept
+        return tuple(outs[k] for k in argnums)
+
+    return pull
+
+
+_attention = primitive(_run_attention)
+defvjp_argnums(_attention, _attention_slope)
+
+
+def attention(
+    g: Array, direction: Array | None, weight: Array, valid: Array, spare: Array, layers: Sequence[Any]
+) -> Array | None:
+    """``arrays.attention`` where nothing but forces is asked for; None where more derivatives are."""
+    sides, constants = [weight if direction is None else direction, weight], [*leaves(layers).values(), valid, spare]
+    if not _usable(g, constants, [*sides, *constants]):
+        return None
+    for layer in layers:
+        g = _attention(g, *sides, layer, valid, spare, [])
+    return g

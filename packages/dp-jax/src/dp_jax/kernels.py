@@ -64,6 +64,20 @@ def network(x: Array, layers: Sequence[Any]) -> Array | None:
     return native.network(layers, x, forces=depth() == 1) if training.serves(layers) else None
 
 
+def attention(
+    g: Array, direction: Array | None, weight: Array, valid: Array, spare: Array, layers: Sequence[Any]
+) -> Array | None:
+    """``arrays.attention`` by the kernels; None otherwise."""
+    sides = [weight if direction is None else direction, weight]
+    if not available(g, 3, [*sides, valid, spare, *leaves(layers).values()]):
+        return None
+    from dp_ops import jax as native
+
+    for layer in layers:
+        g = native.attention(layer, [g, *sides], valid, spare, forces=depth() == 1)
+    return g
+
+
 def table_sum(
     matrix: Array, table: Any, types: Array | None, index: Array | None, switch: Array | None
 ) -> Array | None:

@@ -46,5 +46,6 @@ arrays.provide(
     constant=lambda values, like: jnp.asarray(values, dtype=like.dtype),
     embedding_sum=kernels.embedding_sum,
     network=kernels.network,
+    attention=kernels.attention,
     table_sum=kernels.table_sum,
 )

@@ -416,7 +416,7 @@ const dp::AttentionTable kAttention = {
     [](const dp_attention* p) {
       return by_type(p->float64, [&](auto x) -> int64_t {
         using T = decltype(x);
-        return p->rows * AtomMemory<T>::size(AttentionWeights<T>(*p), p->slots);
+        return p->rows * AtomMemory<T>::size(AttentionSizes<T>(*p), p->slots);
       });
     },
     [](const dp_attention* p, void* y, void* kept) {

@@ -61,17 +61,25 @@ void transpose(In<T> from, int rows, int columns, Tile<T> to) {
       }
 }
 
-/// The weights of a layer, in rows of whole vectors.
+/// The sizes of a layer.
 template <class T>
-struct AttentionWeights {
+struct AttentionSizes {
   int width, hidden;
   ptrdiff_t of_width, of_hidden;  // from row to row
+
+  explicit AttentionSizes(const dp_attention& p)
+      : width(int(p.width)), hidden(int(p.hidden)), of_width(spaced<T>(width)), of_hidden(spaced<T>(hidden)) {}
+};
+
+/// The weights of a layer, in rows of whole vectors.
+template <class T>
+struct AttentionWeights : AttentionSizes<T> {
+  using AttentionSizes<T>::width, AttentionSizes<T>::hidden, AttentionSizes<T>::of_width, AttentionSizes<T>::of_hidden;
   Tile<T> in, in_turned;          // (width, 3 of_hidden): query, key and value; their transposes, (3 hidden, of_width)
   Tile<T> out, out_turned;        // (hidden, of_width), (width, of_hidden)
   T *in_b, *out_b, *norm_w, *norm_b;
 
-  explicit AttentionWeights(const dp_attention& p)
-      : width(int(p.width)), hidden(int(p.hidden)), of_width(spaced<T>(width)), of_hidden(spaced<T>(hidden)) {
+  explicit AttentionWeights(const dp_attention& p) : AttentionSizes<T>(p) {
     const dp_train_layer &first = p.layer[0], &last = p.layer[1], &norm = p.layer[2];
     memory_.resize(2 * (width * 3 * of_hidden + 3 * hidden * of_width) + 3 * of_hidden + 3 * of_width);
     T* at = memory_.data();
@@ -157,10 +165,10 @@ struct AtomMemory {
   T* inverse;         // (3, count): of the lengths of query, key, value
   T* inverse_norm;    // (count,)
 
-  static ptrdiff_t size(const AttentionWeights<T>& w, int64_t count) {
+  static ptrdiff_t size(const AttentionSizes<T>& w, int64_t count) {
     return count * (4 * w.of_hidden + w.of_width + 2 * spaced<T>(count)) + 4 * padded<T>(count);
   }
-  AtomMemory(T* at, const AttentionWeights<T>& w, int count) {
+  AtomMemory(T* at, const AttentionSizes<T>& w, int count) {
     const ptrdiff_t of_slots = spaced<T>(count);
     projected = {at, 3 * w.of_hidden};
     weights = {projected.row(count), of_slots};

@@ -12,8 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from dp_ops import library
-from dp_ops.training import described, grid_numbers
+from dp_ops import library, training
 
 Tensor = Any
 
@@ -28,6 +27,10 @@ def unknown(x: Tensor) -> Tensor:
     return tf.fill(tf.shape(x), tf.constant(math.nan, x.dtype))
 
 
+def _weights(layers: Sequence[Any]) -> list[Tensor]:
+    return [x for x in training.weights(layers) if x is not None]
+
+
 def embedding_sum(
     layers: Sequence[Any], matrix: Tensor, shift: Tensor | None, kind: Tensor | None, *, keep: bool
 ) -> Tensor:
@@ -37,10 +40,10 @@ def embedding_sum(
     keep: what the network leaves for its derivatives is kept rather than computed again.
     """
     operators, shape = _operators(), (None, matrix.shape[2], layers[-1].w.shape[1])
-    weights = [x for layer in layers for x in (layer.w, layer.b, layer.idt) if x is not None]
+    weights = _weights(layers)
     weights += [] if shift is None else [shift]
     kinds = tf.zeros((0,), tf.int64) if kind is None else tf.cast(kind, tf.int64)
-    attributes = {"kind": kinds, "layers": described(layers)}
+    attributes = {"kind": kinds, "layers": training.described(layers)}
     directions: list[tuple[Tensor, Tensor]] = []  # of each slope that was differentiated: gradients of sum and slope
     nothing = tf.zeros((0,), matrix.dtype)
 
@@ -88,45 +91,74 @@ def network(layers: Sequence[Any], given: Tensor, *, pulls: Callable[[], bool]) 
 
     pulls: whether backward passes being made are of the first derivative.
     """
-    operators, n_out = _operators(), layers[-1].w.shape[1]
-    weights = [w for layer in layers for w in (layer.w, layer.b, layer.idt) if w is not None]
-    attributes = {"layers": described(layers)}
-    directions: list[tuple[Tensor, Tensor, Tensor]] = []  # gradient of y, v, and what it leaves, of each slope
-    nothing = tf.zeros((0,), given.dtype)
+    shape, described = (None, layers[-1].w.shape[1]), training.described(layers)
+    return _with_tangents("network", shape, [given], (), _weights(layers), described, pulls=pulls)
+
+
+def attention(
+    layer: Any, inputs: Sequence[Tensor], valid: Tensor, spare: Tensor, *, pulls: Callable[[], bool]
+) -> Tensor:
+    """A layer of attention, (n, K, width) -> (n, K, width); inputs: these features, directions (n, K, d), and weights
+    (n, K, 1). The rest: see ``nn.attention.GatedAttention`` of dp-core.
+
+    It is differentiable once by its inputs, then by the features and the weights of the layer; pulls: as above.
+    """
+    parts = training.attention_parts(layer)
+    fixed = valid, spare, tf.constant(training.attention_settings(layer), tf.float64)
+    described = training.described(parts, training.part_sizes)
+    return _with_tangents("attention", inputs[0].shape, inputs, fixed, _weights(parts), described, pulls=pulls)
+
+
+def _with_tangents(
+    kind: str, shape: Any, inputs: Sequence[Tensor], fixed: Sequence[Tensor], weights: Sequence[Tensor],
+    layers: Sequence[int], *, pulls: Callable[[], bool],
+) -> Tensor:  # fmt: skip
+    """What kernels make of inputs, of what is fixed, and of weights, where the first input alone depends on weights.
+
+    shape: of the value, with None for open sizes.
+    """
+    directions: list[list[Tensor]] = []  # gradient of the value, v of each input, and what it leaves, of each slope
+    nothing = tf.zeros((0,), inputs[0].dtype)
+
+    def run(name: str, x: Sequence[Tensor], *given: Any) -> Any:
+        return getattr(_operators(), f"dp_{kind}_{name}")(*x, *fixed, *given, layers=layers)
 
     @tf.custom_gradient
-    def slope(x: Tensor, gy: Tensor, token: Tensor) -> Any:
-        """The gradient by x, where ``gy`` (n, n_out) is that of the value: (n, n_in)."""
+    def slope(*given: Tensor) -> Any:
+        """The gradients by the inputs x, where ``gy`` is that of the value; x, gy, token are given."""
+        *x, gy, token = given
 
-        def of_slope(v: Tensor) -> tuple[Tensor | None, ...]:
-            of_gy, tangents = operators.dp_network_tangent(x=x, v=v, kept=kept, params=weights, **attributes)
-            directions.append((gy, v, tangents))
-            return None, tf.ensure_shape(of_gy, (None, n_out)), tf.zeros_like(token)
+        def of_slope(*v: Tensor) -> tuple[Tensor | None, ...]:
+            of_gy, tangents = run("tangent", x, *v, kept, weights)
+            directions.append([gy, *v, tangents])
+            return *(None for _ in x), tf.ensure_shape(of_gy, shape), tf.zeros_like(token)
 
-        out = operators.dp_network_slope(x=x, gy=gy, kept=kept, params=weights, **attributes)
-        return tf.ensure_shape(out, x.shape), of_slope
+        outs = run("slope", x, gy, kept, weights)
+        return [tf.ensure_shape(a, b.shape) for a, b in zip(outs if x[1:] else [outs], x, strict=True)], of_slope
 
     @tf.custom_gradient
-    def evaluated(x: Tensor, *params: Tensor) -> Any:
+    def evaluated(*given: Tensor) -> Any:
         """The value, what is kept, and a token by which ``of_value`` runs after the gradients of slopes."""
+        x, params = given[: len(inputs)], given[len(inputs) :]
 
         def of_value(gu: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
             if pulls():
-                return slope(given, gu, token), *(None for _ in params)
-            first, *others = directions or [(nothing, nothing, nothing)]
+                return *slope(*inputs, gu, token), *(None for _ in params)
+            first, *others = directions or [[nothing] * (len(x) + 2)]
             directions.clear()
             found = []
-            for u, (gy, v, tangents) in ((gu, first), *((nothing, more) for more in others)):
-                of_x, of_params = operators.dp_network_gradients(
-                    x=x, gu=u, gy=gy, v=v, kept=kept, tangents=tangents, params=params, **attributes
-                )
-                found.append([of_x, *of_params])
-            return tuple(tf.ensure_shape(tf.add_n(g), p.shape) for *g, p in zip(*found, (x, *params), strict=True))
+            for u, (*known, tangents) in ((gu, first), *((nothing, more) for more in others)):
+                of_first, of_params = run("gradients", x, u, *known, kept, tangents, params)
+                found.append([of_first, *of_params])
+            of_first, *of_params = (
+                tf.ensure_shape(tf.add_n(g), p.shape) for *g, p in zip(*found, (x[0], *params), strict=True)
+            )
+            return of_first, *map(unknown, x[1:]), *of_params
 
-        y, left = operators.dp_network_value(x=x, params=params, **attributes)
-        return (tf.ensure_shape(y, (None, n_out)), left, tf.zeros((), x.dtype)), of_value
+        y, left = run("value", x, params)
+        return (tf.ensure_shape(y, shape), left, tf.zeros((), y.dtype)), of_value
 
-    y, kept, token = evaluated(given, *weights)
+    y, kept, token = evaluated(*inputs, *weights)
     return y
 
 
@@ -138,7 +170,7 @@ def table_sum(table: Any, matrix: Tensor, types: Tensor | None, index: Tensor | 
     constants = {
         "coefficients": table.coefficients,
         "starts": table.starts,
-        "grid": tf.constant(grid_numbers(table.grid), tf.float64),
+        "grid": tf.constant(training.grid_numbers(table.grid), tf.float64),
         "gates": tf.zeros((0, table.width), matrix.dtype) if types is None else types,
         "index": tf.zeros((0,), tf.int64) if index is None else tf.cast(index, tf.int64),
     }

@@ -9,7 +9,7 @@ what they compute.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -35,9 +35,30 @@ def sizes(layer: Any) -> tuple[int, int, int, int]:
     return int(layer.w.shape[0]), int(layer.w.shape[1]), layer.past, int(_linear(layer))
 
 
-def described(layers: Sequence[Any]) -> list[int]:
+def weights(layers: Sequence[Any]) -> list[Any]:
+    """w, b and idt of each layer, with None for what is not there; norms have no idt."""
+    return [x for layer in layers for x in (layer.w, layer.b, getattr(layer, "idt", None))]
+
+
+def described(layers: Sequence[Any], of: Callable[[Any], tuple[int, ...]] = sizes) -> list[int]:
     """The attribute ``layers`` of operators: of each the sizes, and whether it has b and idt."""
-    return [n for x in layers for n in (*sizes(x), int(x.b is not None), int(x.idt is not None))]
+    return [n for x in layers for n in (*of(x), *(int(w is not None) for w in weights([x])[1:]))]
+
+
+def attention_parts(layer: Any) -> list[Any]:
+    """What has weights in a layer of attention: projections inwards and outwards, and the norm."""
+    return [layer.in_proj, layer.out_proj, layer.norm]
+
+
+def part_sizes(part: Any) -> tuple[int, int, int, int]:
+    """The ``sizes`` of a part of an attention; the w of a norm is one row."""
+    *n_in, n_out = part.w.shape
+    return int(n_in[0]) if n_in else 1, int(n_out), 0, 1
+
+
+def attention_settings(layer: Any) -> list[float]:
+    """What kernels are told of a layer of attention: scale of the logits, eps of the norm, normalize and smooth."""
+    return [float(x) for x in (layer.scale, layer.norm.eps, layer.normalize, layer.smooth)]
 
 
 def _linear(layer: Any) -> bool:
@@ -156,15 +177,15 @@ class Attention(_Problem):
 
     sizes: rows, slots, width, hidden, components. arrays: addresses of g (rows, slots, width), direction (rows, slots,
     components), weight and valid (rows, slots) and spare (rows,). layers: what projects inwards and outwards, and the
-    norm. numbers: scale of the logits and eps of the norm. settings: normalize and smooth.
+    norm. settings: see ``attention_settings``.
     """
 
     kind = "attention"
 
-    def __init__(self, sizes: Sequence[int], arrays: Sequence[int], layers: Sequence[Layer], numbers: Sequence[float],
-                 settings: Sequence[bool], *, float64: bool):  # fmt: skip
-        array = (Layer * len(layers))(*layers)
-        super().__init__(_Attention(*sizes, *arrays, array, *numbers, *settings, int(float64)), array)
+    def __init__(self, sizes: Sequence[int], arrays: Sequence[int], layers: Sequence[Layer], settings: Sequence[float],
+                 *, float64: bool):  # fmt: skip
+        array, (*numbers, normalize, smooth) = (Layer * len(layers))(*layers), settings
+        super().__init__(_Attention(*sizes, *arrays, array, *numbers, int(normalize), int(smooth), int(float64)), array)
 
 
 class Table(_Problem):

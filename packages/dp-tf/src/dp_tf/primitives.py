@@ -10,6 +10,7 @@ import tensorflow as tf
 from dp_core import arrays
 from dp_core.kernels import depth
 from dp_core.nn import Layer
+from dp_core.nn.attention import GatedAttention
 from dp_tf import kernels, namespace
 from dp_tf.autodiff import pulls, trains
 from dp_tf.embedding import embedding_sum
@@ -48,6 +49,19 @@ def network(x: Tensor, layers: Sequence[Layer]) -> Tensor | None:
     return native.network(layers, x, pulls=pulls) if training.serves(layers) else None
 
 
+def attention(
+    g: Tensor, direction: Tensor | None, weight: Tensor, valid: Tensor, spare: Tensor, layers: Sequence[GatedAttention]
+) -> Tensor | None:
+    """Layers of attention by the kernels, where one gradient is taken; None otherwise."""
+    if depth() != 1 or not kernels.available():
+        return None
+    from dp_ops import tensorflow as native
+
+    for layer in layers:
+        g = native.attention(layer, [g, weight if direction is None else direction, weight], valid, spare, pulls=pulls)
+    return g
+
+
 def table_sum(
     matrix: Tensor, table: Any, types: Tensor | None, index: Tensor | None, switch: Tensor | None
 ) -> Tensor | None:
@@ -70,5 +84,6 @@ arrays.provide(
     constant=constant,
     embedding_sum=embedding_sum,
     network=network,
+    attention=attention,
     table_sum=table_sum,
 )

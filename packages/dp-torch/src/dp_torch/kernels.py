@@ -175,9 +175,8 @@ class AttentionWork(Work):
         g, direction, _ = inputs
         sizes = (*g.shape, self.layer.hidden, direction.shape[2])
         arrays = [*map(_address, (*inputs, self.valid, self.spare))]
-        layers = self.described(grads, lambda layer: (layer.w.shape[0], layer.w.shape[-1], 0, 1))
-        numbers, settings = (self.layer.scale, self.layer.norm.eps), (self.layer.normalize, self.layer.smooth)
-        return training.Attention(sizes, arrays, layers, numbers, settings, float64=g.dtype == torch.float64)
+        layers, settings = self.described(grads, training.part_sizes), training.attention_settings(self.layer)
+        return training.Attention(sizes, arrays, layers, settings, float64=g.dtype == torch.float64)
 
 
 class Value(torch.autograd.Function):
