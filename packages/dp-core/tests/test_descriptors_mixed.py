@@ -341,6 +341,10 @@ def test_foreign_documents():
     document["attention_layers"]["do_mask"] = True
     with pytest.raises(FormatError, match="attn_mask: false"):
         type(d).deserialize(document)
+    document = d.serialize()
+    document["attention_layers"]["attention_layers"][0]["attention_layer"]["out_proj"]["activation_function"] = "tanh"
+    with pytest.raises(FormatError, match="they are linear"):
+        type(d).deserialize(document)
 
 
 def test_documents_have_their_versions():

@@ -304,8 +304,8 @@ class NeighborAttention:
         (smooth,) = smooths
         layers = tuple(
             GatedAttention(
-                Layer.deserialize(layer["attention_layer"]["in_proj"]),
-                Layer.deserialize(layer["attention_layer"]["out_proj"]),
+                _projection(layer["attention_layer"]["in_proj"]),
+                _projection(layer["attention_layer"]["out_proj"]),
                 LayerNorm.deserialize(layer["attn_layer_norm"]),
                 scale,
                 normalize,
@@ -318,6 +318,17 @@ class NeighborAttention:
             normalize, temperature, smooth, data.get("trainable_ln", True), data.get("ln_eps", 1e-5),
             canonical(data.get("precision", "default")),
         )  # fmt: skip
+
+
+def _projection(data: dict[str, Any]) -> Layer:
+    """The linear layer of a document."""
+    layer = Layer.deserialize(data)
+    if layer.activation_function.lower() not in ("none", "linear") or layer.past or layer.idt is not None:
+        raise FormatError(
+            "The attention of the model has projections with an activation "
+            f"({layer.activation_function}), a step or a residual, which those of dp do not have: they are linear."
+        )
+    return layer
 
 
 def _scale(temperature: float | None, hidden: int, scaling_factor: float) -> float:
