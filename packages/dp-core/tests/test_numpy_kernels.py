@@ -13,7 +13,11 @@ from dp_core.nn.attention import NeighborAttention
 from dp_core.nn.table import Grid, Table
 from dp_core.numpy_backend import gradient
 
-pytestmark = pytest.mark.skipif(find_spec("dp_ops") is None, reason="dp-ops is not installed")
+# `crossing`: of all environments the one that has them runs is that with every backend and dp-ops
+pytestmark = [
+    pytest.mark.crossing,
+    pytest.mark.skipif(find_spec("dp_ops") is None, reason="dp-ops is not installed"),
+]
 
 GRIDS = [Grid(-1.0, 2.0, 4.0, 0.01, 0.1, -1.0), Grid(-1.0, 1.0, 3.0, 0.02, 0.2, -1.0, angular=True)]
 RTOL = {"float64": 1e-12, "float32": 1e-4}
