@@ -1,5 +1,6 @@
 """Networks by the kernels of dp-ops against automatic differentiation."""
 
+import gc
 from importlib.util import find_spec
 
 import pytest
@@ -12,6 +13,7 @@ from dp_core.nn import EmbeddingNet, FittingNet
 from dp_core.nn.attention import NeighborAttention
 from dp_torch import kernels
 from dp_torch.autodiff import gradient
+from dp_torch.derivatives import Work
 
 pytestmark = pytest.mark.skipif(find_spec("dp_ops") is None, reason="dp-ops is not installed")
 
@@ -79,6 +81,107 @@ def test_slots_of_several_kinds(step, precision, monkeypatch):
         torch.testing.assert_close(a, b, rtol=0, atol=rtol * max(1.0, float(b.detach().abs().max())))
 
 
+def test_numerical_gradient():
+    net = made()
+    x = torch.randn(3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x, *_: network(x, net.layers), (x, *leaves(net).values()))
+
+
+def test_evaluation_without_graph():
+    net = made()
+    x = torch.randn(3, 6, dtype=torch.float64)
+    with torch.no_grad():
+        _, slope = gradient(lambda x: (network(x, net.layers).sum(), None), x)
+    assert not slope.requires_grad
+    assert torch.isfinite(slope).all()
+
+
+@pytest.fixture(params=["1", "0"])
+def kernels_used(request, monkeypatch):
+    """With the kernels, and without."""
+    monkeypatch.setenv("DP_OPS", request.param)
+
+
+def embedded(x, head=1.0):
+    """The sum of a network of one number, what follows from it by a head, the slope of that by x, and the weights."""
+    net = EmbeddingNet.init(1, [4, 8], resnet_dt=True, precision="float64", seed=1)
+    net = tree_map(lambda x: torch.from_numpy(x).requires_grad_(), net)
+    a, slope = gradient(lambda r: ((head * (a := embedding_sum(r, net)).sin()).sum(), a), x)
+    return a, slope, list(leaves(net).values())
+
+
+def rows(x, head=1.0):
+    """The same for a network of rows."""
+    net = made()
+    y, slope = gradient(lambda x: ((head * (y := network(x, net.layers)).sin()).sum(), y), x)
+    return y, slope, list(leaves(net).values())
+
+
+CALLS = {"embedding": (embedded, (5, 7, 4)), "network": (rows, (5, 6))}
+
+
+def numbers_like(shape):
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(6))
+
+
+@pytest.mark.usefixtures("kernels_used")
+@pytest.mark.parametrize("name", CALLS)
+def test_passes_leave_nothing_to_one_another(name):
+    """A pass for the head alone, which does not come to the weights, is not added to the next one."""
+    call, shape = CALLS[name]
+    head = torch.ones((), dtype=torch.float64, requires_grad=True)
+    y, slope, weights = call(numbers_like(shape), head)
+    expected = torch.autograd.grad((y**2).sum(), weights, retain_graph=True, materialize_grads=True)
+    torch.autograd.grad((slope**3).sum(), head, retain_graph=True)
+    found = torch.autograd.grad((y**2).sum(), weights, materialize_grads=True)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("kernels_used")
+@pytest.mark.parametrize("name", CALLS)
+def test_several_slopes_in_one_pass(name):
+    call, shape = CALLS[name]
+    x = numbers_like(shape).requires_grad_()
+    y, first, weights = call(x)
+    (second,) = torch.autograd.grad((y**2).sum(), x, create_graph=True)
+    losses = (first**3).sum(), (second**2).sum()
+    both = torch.autograd.grad(sum(losses), weights, retain_graph=True, materialize_grads=True)
+    one, other = (torch.autograd.grad(z, weights, retain_graph=True, materialize_grads=True) for z in losses)
+    for a, b, c in zip(both, one, other, strict=True):
+        torch.testing.assert_close(a, b + c, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.usefixtures("kernels_used")
+@pytest.mark.parametrize("name", CALLS)
+def test_third_derivatives_are_unknown(name):
+    call, shape = CALLS[name]
+    _, slope, weights = call(numbers_like(shape))
+    found = torch.autograd.grad((slope**3).sum(), weights, create_graph=True, materialize_grads=True)
+    assert torch.isnan(found[0]).all()
+
+
+@pytest.mark.usefixtures("kernels_used")
+@pytest.mark.parametrize("name", CALLS)
+def test_what_is_not_trained_leaves_nothing_behind(name):
+    call, shape = CALLS[name]
+    gc.disable()  # what is left must not be in a circle
+    try:
+        before = alive()
+        head = torch.ones((), dtype=torch.float64, requires_grad=True)
+        y, slope, _ = call(numbers_like(shape), head)
+        torch.autograd.grad((slope**2).sum(), head)
+        del y, slope
+        assert alive() == before
+    finally:
+        gc.enable()
+
+
+def alive():
+    """How many calls are not forgotten."""
+    return sum(issubclass(type(x), Work) for x in gc.get_objects())
+
+
 ATTENTIONS = {
     "as by default": {},
     "smooth": {"smooth": True},
@@ -119,7 +222,7 @@ def test_attention(form, precision, monkeypatch):
         return y, slope, *torch.autograd.grad(loss, [g, *leaves(made).values()])
 
     found = computed()
-    assert made(g, sides[..., :3], sides[..., 3:], valid).grad_fn.name() == "ValueBackward"  # of a kernel
+    assert made(g, sides[..., :3], sides[..., 3:], valid).grad_fn.name() == "_ValueBackward"  # of a kernel
     monkeypatch.setenv("DP_OPS", "0")
     rtol = 1e-11 if precision == "float64" else 1e-3
     for a, b in zip(found, computed(), strict=True):

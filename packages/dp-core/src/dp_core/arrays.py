@@ -254,13 +254,13 @@ def attention(
 ) -> Array:
     """Layers of attention among slots, one after the other: (n, K, width) -> (n, K, width).
 
-    direction: (n, K, d), whose products gate two slots, with both weights in it; none for no gate. The rest: see
-    ``nn.attention.GatedAttention``. What slots get that do not take part means nothing. A native version may return
-    None where it has nothing to gain.
+    direction: (n, K, d), whose products gate two slots, with both weights in it; none for no angles, and native
+    versions get the weight for it. The rest: see ``nn.attention.GatedAttention``. What slots get that do not take part
+    means nothing. A native version may return None where it has nothing to gain.
     """
     xp = namespace(g, direction, layers[0].norm.w)
     native = _native(xp, "attention")
-    found = native(g, direction, weight, valid, spare, layers) if native else None
+    found = native(g, weight if direction is None else direction, weight, valid, spare, layers) if native else None
     if found is not None:
         return found
     gate = None if direction is None else direction @ xp.matrix_transpose(direction)

@@ -181,12 +181,12 @@ defvjp_argnums(_attention, _attention_slope)
 
 
 def attention(
-    g: Array, direction: Array | None, weight: Array, valid: Array, spare: Array, layers: Sequence[Any]
+    g: Array, direction: Array, weight: Array, valid: Array, spare: Array, layers: Sequence[Any]
 ) -> Array | None:
     """``arrays.attention`` where nothing but forces is asked for; None where more derivatives are."""
-    sides, constants = [weight if direction is None else direction, weight], [*leaves(layers).values(), valid, spare]
-    if not _usable(g, constants, [*sides, *constants]):
+    constants = [*leaves(layers).values(), valid, spare]
+    if not _usable(g, constants, [direction, weight, *constants]):
         return None
     for layer in layers:
-        g = _attention(g, *sides, layer, valid, spare, [])
+        g = _attention(g, direction, weight, layer, valid, spare, [])
     return g

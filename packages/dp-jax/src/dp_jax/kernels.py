@@ -65,16 +65,15 @@ def network(x: Array, layers: Sequence[Any]) -> Array | None:
 
 
 def attention(
-    g: Array, direction: Array | None, weight: Array, valid: Array, spare: Array, layers: Sequence[Any]
+    g: Array, direction: Array, weight: Array, valid: Array, spare: Array, layers: Sequence[Any]
 ) -> Array | None:
     """``arrays.attention`` by the kernels; None otherwise."""
-    sides = [weight if direction is None else direction, weight]
-    if not available(g, 3, [*sides, valid, spare, *leaves(layers).values()]):
+    if not available(g, 3, [direction, weight, valid, spare, *leaves(layers).values()]):
         return None
     from dp_ops import jax as native
 
     for layer in layers:
-        g = native.attention(layer, [g, *sides], valid, spare, forces=depth() == 1)
+        g = native.attention(layer, [g, direction, weight], valid, spare, forces=depth() == 1)
     return g
 
 

@@ -50,7 +50,7 @@ def network(x: Tensor, layers: Sequence[Layer]) -> Tensor | None:
 
 
 def attention(
-    g: Tensor, direction: Tensor | None, weight: Tensor, valid: Tensor, spare: Tensor, layers: Sequence[GatedAttention]
+    g: Tensor, direction: Tensor, weight: Tensor, valid: Tensor, spare: Tensor, layers: Sequence[GatedAttention]
 ) -> Tensor | None:
     """Layers of attention by the kernels, where one gradient is taken; None otherwise."""
     if depth() != 1 or not kernels.available():
@@ -58,7 +58,7 @@ def attention(
     from dp_ops import tensorflow as native
 
     for layer in layers:
-        g = native.attention(layer, [g, weight if direction is None else direction, weight], valid, spare, pulls=pulls)
+        g = native.attention(layer, [g, direction, weight], valid, spare, pulls=pulls)
     return g
 
 

@@ -8,7 +8,7 @@ that fit the cache, those with most neighbours first, so that hardly a slot of a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,7 +17,8 @@ from torch import Tensor
 from dp_core.module import tree_map
 from dp_core.nn import Layer
 from dp_torch import kernels
-from dp_torch.autodiff import depth, is_last, unknown
+from dp_torch.autodiff import depth, is_last
+from dp_torch.derivatives import Direction, Work, applied, trained
 from dp_torch.network import Passed, backward, forward, parameters
 
 #: Numbers in the widest layer for the slots that go through a network together on a CPU, for each thread: they fit its
@@ -51,18 +52,18 @@ def cut(matrix: Tensor, width: int) -> Cuts | None:
     return Cuts(order, order.argsort(), blocks)
 
 
-@dataclass
-class Work:
-    """One call in blocks, and what every block leaves behind."""
+class EmbeddingBlocks(Work):
+    """A = Σ_k R_k ⊗ G(R_k0), (n, K, d) -> (n, d, M), in blocks, and what every block leaves behind."""
 
-    layers: Sequence[Layer]
-    cuts: Cuts | None
-    matrix: list[Tensor] = field(default_factory=list)  # R, (rows, K, d)
-    passed: list[list[Passed]] = field(default_factory=list)  # where weights are trained
-    values: list[Tensor] = field(default_factory=list)  # G, (rows, K, M)
-    slopes: list[Tensor] = field(default_factory=list)  # dG/ds, (rows, K, M)
-    #: of every slope that was differentiated, by its context: blocks of v (rows, K, d) and of ga (rows, d, M)
-    directions: dict[Any, tuple[list[Tensor], list[Tensor]]] = field(default_factory=dict)
+    again = 0
+
+    def __init__(self, layers: Sequence[Layer], cuts: Cuts | None):
+        super().__init__()
+        self.layers, self.cuts = layers, cuts
+        self.matrix: list[Tensor] = []  # R, (rows, K, d)
+        self.passed: list[list[Passed]] = []  # where weights are trained
+        self.values: list[Tensor] = []  # G, (rows, K, M)
+        self.slopes: list[Tensor] = []  # dG/ds, (rows, K, M)
 
     def rows(self, x: Tensor) -> list[Tensor]:
         """The blocks of an array with n rows."""
@@ -91,85 +92,55 @@ class Work:
             out[places, :width] = block
         return out.index_select(0, self.cuts.inverse)
 
-
-class EmbeddingSum(torch.autograd.Function):
-    """A = Σ_k R_k ⊗ G(R_k0), (n, K, d) -> (n, d, M), and a token for ``EmbeddingSlope``.
-
-    Differentiable once by R and then once by the weights, which is what forces and their training need.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, matrix: Tensor, work: Work, *params: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The sum and the token."""
-        with_slope, train = ctx.needs_input_grad[0], any(ctx.needs_input_grad[2:])
+    def value(self, inputs: Sequence[Tensor], *, derived: bool, trains: bool) -> Tensor:
+        """The sum."""
         sums = []
-        work.matrix = work.slots(matrix)
-        for r in work.matrix:
+        self.matrix = self.slots(inputs[0])
+        for r in self.matrix:
             keep: list[Passed] = []
-            g, dg = forward(work.layers, r[:, :, :1].reshape(-1, 1), with_slope, keep if train else None)
+            g, dg = forward(self.layers, r[:, :, :1].reshape(-1, 1), derived, keep if trains else None)
             shape = (r.shape[0], r.shape[1], g.shape[1])
             sums.append(r.transpose(1, 2) @ g.view(shape))
-            if train:
-                work.passed.append(keep)
+            if trains:
+                self.passed.append(keep)
             if dg is not None:
-                work.values.append(g.view(shape))
-                work.slopes.append(dg.view(shape))
-        token = matrix.new_zeros(())
-        ctx.work = work
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(matrix, token, *params)
-        return work.joined_rows(sums), token
+                self.values.append(g.view(shape))
+                self.slopes.append(dg.view(shape))
+        return self.joined_rows(sums)
 
-    @staticmethod
-    def backward(ctx: Any, ga: Tensor | None, _: Tensor | None) -> tuple[Any, ...]:
-        """Gradients of R where these may be differentiated again or no weights are trained, else of the weights."""
-        matrix, token, *params = ctx.saved_tensors
-        if torch.is_grad_enabled() or not any(ctx.needs_input_grad[2:]):
-            return EmbeddingSlope.apply(matrix, ga, token, ctx.work), None, *unknown(params)
-        return *unknown([matrix]), None, *_gradients_of_weights(ctx.work, ga)
-
-
-class EmbeddingSlope(torch.autograd.Function):
-    """The gradient of the sum by R: (n, K, d), (n, d, M) -> (n, K, d)."""
-
-    @staticmethod
-    def forward(ctx: Any, matrix: Tensor, ga: Tensor, token: Tensor, work: Work) -> Tensor:
-        """The gradient."""
-        out, ctx.work, ctx.ga = [], work, work.rows(ga)
-        for r, a, g, dg in zip(work.matrix, ctx.ga, work.values, work.slopes, strict=True):
+    def slope(self, inputs: Sequence[Tensor], gy: Tensor) -> Sequence[Tensor]:
+        """The gradient of the sum by R."""
+        out = []
+        for r, a, g, dg in zip(self.matrix, self.rows(gy), self.values, self.slopes, strict=True):
             slope = g @ a.transpose(1, 2)
             slope[:, :, 0] += (r * (dg @ a.transpose(1, 2))).sum(2)
             out.append(slope)
-        return work.joined_slots(out, matrix)
+        return [self.joined_slots(out, inputs[0])]
 
-    @staticmethod
-    def backward(ctx: Any, v: Tensor) -> tuple[Any, ...]:
-        """The gradient of ``ga``."""
-        work: Work = ctx.work
-        blocks = work.slots(v)
-        of_ga = [
+    def tangent(self, inputs: Sequence[Tensor], gy: Tensor, v: tuple[Tensor, ...]) -> tuple[Tensor, Any]:
+        """The gradient of ``gy``, and the blocks of v and gy."""
+        blocks = self.slots(v[0])
+        of_gy = [
             w.transpose(1, 2) @ g + (w[:, :, :1] * r).transpose(1, 2) @ dg
-            for w, r, g, dg in zip(blocks, work.matrix, work.values, work.slopes, strict=True)
+            for w, r, g, dg in zip(blocks, self.matrix, self.values, self.slopes, strict=True)
         ]
-        # The gradients of the weights are left to EmbeddingSum.backward, which the token makes run after this.
-        work.directions[ctx] = (blocks, ctx.ga)
-        return *unknown([v]), work.joined_rows(of_ga), v.new_zeros(()), None
+        return self.joined_rows(of_gy), (blocks, self.rows(gy))
 
-
-def _gradients_of_weights(work: Work, ga: Tensor | None) -> list[Tensor | None]:
-    """Gradients of the weights from ``ga`` and from the slopes that were differentiated."""
-    directions, work.directions = list(work.directions.values()), {}
-    values = None if ga is None else work.rows(ga)
-    grads: list[Tensor | None] = [None] * (3 * len(work.layers))
-    for k, (r, passed) in enumerate(zip(work.matrix, work.passed, strict=True)):
-        # dL/dG = Σ left @ right and dL/d(dG/ds) = Σ (left_0 R) @ right, of rank d for each term
-        left, right = [v[k] for v, _ in directions], [a[k] for _, a in directions]
-        h = torch.cat([v[:, :, :1] * r for v in left], 2) @ torch.cat(right, 1) if left else None
-        if values is not None:
-            left, right = [r, *left], [values[k], *right]
-        g = torch.cat(left, 2) @ torch.cat(right, 1)
-        backward(work.layers, passed, g.flatten(0, 1), None if h is None else h.flatten(0, 1), grads)
-    return grads
+    def gradients(
+        self, inputs: Sequence[Tensor], gu: Tensor | None, directions: Sequence[Direction]
+    ) -> list[Tensor | None]:
+        """Gradients of the weights."""
+        values = None if gu is None else self.rows(gu)
+        grads: list[Tensor | None] = [None] * (3 * len(self.layers))
+        for k, (r, passed) in enumerate(zip(self.matrix, self.passed, strict=True)):
+            # dL/dG = Σ left @ right and dL/d(dG/ds) = Σ (left_0 R) @ right, of rank d for each term
+            left, right = [d.left[0][k] for d in directions], [d.left[1][k] for d in directions]
+            h = torch.cat([v[:, :, :1] * r for v in left], 2) @ torch.cat(right, 1) if left else None
+            if values is not None:
+                left, right = [r, *left], [values[k], *right]
+            g = torch.cat(left, 2) @ torch.cat(right, 1)
+            backward(self.layers, passed, g.flatten(0, 1), None if h is None else h.flatten(0, 1), grads)
+        return grads
 
 
 def embedding_sum(matrix: Tensor, net: Any, shift: Tensor | None = None, kind: Tensor | None = None) -> Tensor | None:
@@ -183,10 +154,7 @@ def embedding_sum(matrix: Tensor, net: Any, shift: Tensor | None = None, kind: T
         return kernels.embedding_sum(matrix, net.layers, shift, kind)
     if shift is not None:
         return None
-    layers = net.layers
-    if is_last():  # no gradients of weights
-        layers = tree_map(torch.Tensor.detach, layers)
-    params = [p for layer in layers for p in parameters(layer)]
+    params = trained([p for layer in net.layers for p in parameters(layer)])
+    layers = tree_map(torch.Tensor.detach, net.layers) if is_last() else net.layers
     width = max(layer.w.shape[1] for layer in layers)
-    out: Tensor = EmbeddingSum.apply(matrix, Work(layers, cut(matrix, width)), *params)[0]
-    return out
+    return applied(EmbeddingBlocks(layers, cut(matrix, width)), [matrix], params)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from threading import Lock
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +12,8 @@ from torch import Tensor
 from dp_core.kernels import kernel_library
 from dp_core.nn import Layer
 from dp_core.nn.attention import GatedAttention
-from dp_torch.autodiff import depth, is_last, unknown
+from dp_torch.autodiff import depth
+from dp_torch.derivatives import Direction, Work, applied, trained
 
 
 def usable(x: Tensor, weights: Sequence[Tensor]) -> bool:
@@ -33,75 +34,91 @@ def available(x: Tensor, layers: Sequence[Layer], shift: Tensor | None = None) -
     return training.serves(layers)
 
 
-#: Memory of finished calls, of which fresh pages would take as long as the work in them.
+#: Memory of the last finished calls, of which fresh pages would take as long as the work in them.
 _SPARE: list[Tensor] = []
 _MOST_SPARE = 8
+_SPARE_LOCK = Lock()
 
 
 def _memory(count: int, like: Tensor) -> Tensor:
     """At least so many numbers, not initialised."""
-    for k, spare in enumerate(_SPARE):
-        if spare.dtype == like.dtype and count <= spare.numel() <= 2 * count:
-            return _SPARE.pop(k)
+    with _SPARE_LOCK:
+        for k, spare in enumerate(_SPARE):
+            if spare.dtype == like.dtype and count <= spare.numel() <= 2 * count:
+                return _SPARE.pop(k)
     return like.new_empty(count)
 
 
 def _finished(memory: Tensor | None) -> None:
-    if memory is not None and len(_SPARE) < _MOST_SPARE:
-        _SPARE.append(memory)
+    if memory is not None:
+        with _SPARE_LOCK:
+            _SPARE.append(memory)
+            oldest = _SPARE.pop(0) if len(_SPARE) > _MOST_SPARE else None
+        del oldest
 
 
-@dataclass
-class Work:
-    """One call: the weights as they are, what was kept, and what was differentiated."""
+#: inputs, layers in C, and places for gradients of the weights -> the problem in C
+Problem = Callable[[Sequence[Tensor], list[Any], Sequence[Tensor | None]], Any]
 
-    layers: Sequence[Any]  # with the weights, of every layer w, b and idt, as ``params`` begins
-    params: list[Tensor | None]
-    kept: Tensor | None = None
-    #: by context of a slope: what its derivative leaves for the gradients of the weights
-    directions: dict[Any, tuple[Any, ...]] = field(default_factory=dict)
 
-    kind: ClassVar[str]
-    inputs: ClassVar[int] = 1  # arrays by which it can be derived
-    again: ClassVar[int] = 1  # those among them, the first ones, that depend on weights
-    value: ClassVar[str] = "value"
-    tangent: ClassVar[str] = "tangent"
+class KernelWork(Work):
+    """One call of a kernel: the weights as they are, and what was kept."""
+
+    names = "value", "tangent"  # of its functions
+
+    def __init__(self, problem: Problem, shape: Sequence[int], sizes: list[tuple[int, ...]], params: Sequence[Any]):
+        super().__init__()
+        self.shape, self.sizes, self._problem = tuple(shape), sizes, problem  # of the value; of the layers
+        self.params = [None if p is None else p.detach().contiguous() for p in params]  # w, b, idt of layers; others
+        self.kept: Tensor | None = None
 
     def __del__(self) -> None:
         _finished(self.kept)
 
-    def shape(self, inputs: Sequence[Tensor]) -> tuple[int, ...]:
-        """The shape of the value."""
-        raise NotImplementedError
-
-    def problem(self, inputs: Sequence[Tensor], grads: Sequence[Tensor | None]) -> Any:
+    def problem(self, inputs: Sequence[Tensor], grads: Sequence[Tensor | None] = ()) -> Any:
         """The problem in C, with places for the gradients of the weights."""
-        raise NotImplementedError
-
-    def run(self, name: str, inputs: Sequence[Tensor], *others: Tensor | None, grads: Sequence[Any] = ()) -> None:
-        """One of its functions."""
-        self.problem(inputs, grads or [None] * len(self.params)).run(name, *map(_address, others))
-
-    def described(self, grads: Sequence[Tensor | None], sizes: Callable[[Any], tuple[int, ...]]) -> list[Any]:
-        """The layers in C."""
         from dp_ops import training
 
-        return [
-            training.Layer(*sizes(layer), *map(_address, (*self.params[k : k + 3], *grads[k : k + 3])))
-            for k, layer in zip(range(0, 3 * len(self.layers), 3), self.layers, strict=True)
+        grads = grads or [None] * len(self.params)
+        layers = [
+            training.Layer(*sizes, *map(_address, (*self.params[3 * k : 3 * k + 3], *grads[3 * k : 3 * k + 3])))
+            for k, sizes in enumerate(self.sizes)
         ]
+        return self._problem(inputs, layers, grads)
 
-    def gradients(self, inputs: Sequence[Tensor], gu: Tensor | None) -> list[Tensor | None]:
+    def value(self, inputs: Sequence[Tensor], *, derived: bool, trains: bool) -> Tensor:
+        """The value; what is kept saves time where weights are trained, and may be needed for any derivative."""
+        out, problem = inputs[0].new_empty(self.shape), self.problem(inputs)
+        if self.again or trains:
+            self.kept = _memory(problem.kept(), out)
+        problem.run(self.names[0], *map(_address, (out, self.kept)))
+        return out
+
+    def slope(self, inputs: Sequence[Tensor], gy: Tensor) -> Sequence[Tensor]:
+        """The gradients by the inputs."""
+        outs = [torch.empty_like(x) for x in inputs]
+        self.problem(inputs).run("slope", *map(_address, (gy, self.kept, *outs)))
+        return outs
+
+    def tangent(self, inputs: Sequence[Tensor], gy: Tensor, v: tuple[Tensor, ...]) -> tuple[Tensor, Any]:
+        """The gradient of ``gy``, and the tangents of what was kept, if inputs depend on weights."""
+        of_gy = torch.empty_like(gy)
+        left = [_memory(self.kept.numel(), self.kept)] if self.again and self.kept is not None else []
+        self.problem(inputs).run(self.names[1], *map(_address, (*v, self.kept, of_gy, *left)))
+        return of_gy, left
+
+    def gradients(
+        self, inputs: Sequence[Tensor], gu: Tensor | None, directions: Sequence[Direction]
+    ) -> list[Tensor | None]:
         """Gradients of the first inputs and of the weights, summed over the directions."""
-        first, *more = list(self.directions.values()) or [(None,) * (self.inputs + 2)]
-        self.directions = {}
         total: list[Tensor | None] = []
-        for u, (g, *v, tangents) in ((gu, first), *((None, d) for d in more)):
+        for u, d in zip([gu, *[None] * (len(directions) - 1)], directions or [None], strict=True):
             grads = [None if p is None else torch.empty_like(p) for p in self.params]
             outs = [torch.empty_like(x) for x in inputs[: self.again]]
-            last = (tangents, *outs) if self.again else ()
-            self.run("gradients", inputs, u, g, *v, self.kept, *last, grads=grads)
-            _finished(tangents)
+            gy, v, left = (None, [None] * self.inputs, [None] * self.again) if d is None else (d.gy, d.v, d.left)
+            self.problem(inputs, grads).run("gradients", *map(_address, (u, gy, *v, self.kept, *left, *outs)))
+            for tangents in left:
+                _finished(tangents)
             found = [*outs, *grads]
             total = found if not total else [None if a is None else a + b for a, b in zip(total, found, strict=True)]
         return total
@@ -111,165 +128,79 @@ def _address(x: Tensor | None) -> int:
     return 0 if x is None else x.data_ptr()
 
 
-@dataclass
-class EmbeddingWork(Work):
-    """A = Σ_k R_k ⊗ G(R_k0), (n, K, d) -> (n, d, M); the parameters end with the shift, if there is one."""
+class EmbeddingWork(KernelWork):
+    """A = Σ_k R_k ⊗ G(R_k0): (n, K, d) -> (n, d, M)."""
 
-    of_slots: Tensor | None = None  # their kinds
-
-    kind, again, value, tangent = "embedding", 0, "sum", "transposed_slope"
-
-    def shape(self, inputs: Sequence[Tensor]) -> tuple[int, ...]:
-        """The shape of the sum."""
-        rows, _, components = inputs[0].shape
-        return rows, components, self.layers[-1].w.shape[1]
-
-    def problem(self, inputs: Sequence[Tensor], grads: Sequence[Tensor | None]) -> Any:
-        """The problem in C."""
-        from dp_ops import training
-
-        (matrix,), shift = inputs, self.params[-1]
-        kinds = (0,) * 4
-        if self.of_slots is not None and shift is not None:
-            kinds = (len(shift), *map(_address, (self.of_slots, shift, grads[-1])))
-        layers = self.described(grads, training.sizes)
-        float64 = matrix.dtype == torch.float64
-        return training.Embedding(matrix.shape, _address(matrix), layers, float64=float64, kinds=kinds)
+    names, again = ("sum", "transposed_slope"), 0
 
 
-class NetworkWork(Work):
-    """A network of rows, (n, n_in) -> (n, n_out)."""
-
-    kind = "network"
-
-    def shape(self, inputs: Sequence[Tensor]) -> tuple[int, ...]:
-        """The shape of the value."""
-        return inputs[0].shape[0], self.layers[-1].w.shape[1]
-
-    def problem(self, inputs: Sequence[Tensor], grads: Sequence[Tensor | None]) -> Any:
-        """The problem in C."""
-        from dp_ops import training
-
-        (x,), layers = inputs, self.described(grads, training.sizes)
-        return training.Network(x.shape[0], _address(x), layers, float64=x.dtype == torch.float64)
-
-
-@dataclass
-class AttentionWork(Work):
+class AttentionWork(KernelWork):
     """A layer of attention: (n, K, width), directions (n, K, d) and weights (n, K, 1) -> (n, K, width)."""
 
-    layer: GatedAttention = field(kw_only=True)
-    valid: Tensor = field(kw_only=True)
-    spare: Tensor = field(kw_only=True)
-
-    kind, inputs = "attention", 3
-
-    def shape(self, inputs: Sequence[Tensor]) -> tuple[int, ...]:
-        """The shape of the value."""
-        return tuple(inputs[0].shape)
-
-    def problem(self, inputs: Sequence[Tensor], grads: Sequence[Tensor | None]) -> Any:
-        """The problem in C."""
-        from dp_ops import training
-
-        g, direction, _ = inputs
-        sizes = (*g.shape, self.layer.hidden, direction.shape[2])
-        arrays = [*map(_address, (*inputs, self.valid, self.spare))]
-        layers, settings = self.described(grads, training.part_sizes), training.attention_settings(self.layer)
-        return training.Attention(sizes, arrays, layers, settings, float64=g.dtype == torch.float64)
-
-
-class Value(torch.autograd.Function):
-    """What a kernel makes of its inputs, and a token for ``Slope``.
-
-    Differentiable once by the inputs, and then once by the weights and by the inputs that depend on weights, which is
-    what forces and their training need.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, work: Work, *given: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The value and the token. given: the inputs, then the weights."""
-        inputs = given[: work.inputs]
-        out = inputs[0].new_empty(work.shape(inputs))
-        if work.again or any(ctx.needs_input_grad[1 + work.inputs :]):
-            work.kept = _memory(work.problem(inputs, [None] * len(work.params)).kept(), out)
-        work.run(work.value, inputs, out, work.kept)
-        ctx.work, token = work, out.new_zeros(())
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(token, *given)
-        return out, token
-
-    @staticmethod
-    def backward(ctx: Any, gy: Tensor | None, _: Tensor | None) -> tuple[Any, ...]:
-        """Gradients of the inputs where these may be differentiated again or nothing else counts, else of all."""
-        (token, *given), work = ctx.saved_tensors, ctx.work
-        inputs, params = given[: work.inputs], given[work.inputs :]
-        if torch.is_grad_enabled() or not (work.directions or any(ctx.needs_input_grad[1 + work.inputs :])):
-            return None, *Slope.apply(gy, token, work, *inputs), *unknown(params)
-        found = work.gradients([x.detach() for x in inputs], None if gy is None else gy.contiguous())
-        return None, *found[: work.again], *unknown(inputs[work.again :]), *found[work.again :]
-
-
-class Slope(torch.autograd.Function):
-    """The gradients of a value by the inputs, from that of the value."""
-
-    @staticmethod
-    def forward(ctx: Any, gy: Tensor, token: Tensor, work: Work, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The gradients."""
-        ctx.inputs, ctx.gy, ctx.work = [x.detach() for x in inputs], gy.detach().contiguous(), work
-        outs = [torch.empty_like(x) for x in ctx.inputs]
-        work.run("slope", ctx.inputs, ctx.gy, work.kept, *outs)
-        return tuple(outs)
-
-    @staticmethod
-    def backward(ctx: Any, *v: Tensor) -> tuple[Any, ...]:
-        """The gradient of ``gy``; those of the weights are left to ``Value``, which the token makes run after this."""
-        work: Work = ctx.work
-        v, of_gy = tuple(x.contiguous() for x in v), torch.empty_like(ctx.gy)
-        tangents = _memory(work.kept.numel(), work.kept) if work.again and work.kept is not None else None
-        work.run(work.tangent, ctx.inputs, *v, work.kept, of_gy, *([tangents] if work.again else []))
-        work.directions[ctx] = (ctx.gy, *v, tangents)
-        return of_gy, of_gy.new_zeros(()), None, *[None] * len(v)
-
-
-def _applied(
-    kind: type[Work], inputs: Sequence[Tensor], layers: Sequence[Any], *others: Tensor, **facts: Any
-) -> Tensor:
-    """The value, with the weights as automatic differentiation knows them; others: parameters of no layer."""
-    params = [*(p for layer in layers for p in (layer.w, layer.b, getattr(layer, "idt", None))), *others]
-    if is_last():  # no gradients of weights
-        params = [None if p is None else p.detach() for p in params]
-    work = kind(layers, [None if p is None else p.detach().contiguous() for p in params], **facts)
-    out: Tensor = Value.apply(work, *(x.contiguous() for x in inputs), *params)[0]
-    return out
+    inputs = 3
 
 
 def embedding_sum(
     matrix: Tensor, layers: Sequence[Layer], shift: Tensor | None = None, kind: Tensor | None = None
 ) -> Tensor:
     """Σ_k R_k ⊗ G(R_k0): (n, K, d) -> (n, d, M). shift, kind: see ``arrays.embedding_sum``."""
-    if shift is None or kind is None:
-        return _applied(EmbeddingWork, [matrix], layers)
-    return _applied(EmbeddingWork, [matrix], layers, shift, of_slots=kind.to(torch.int64).contiguous())
+    from dp_ops import training
+
+    of_slots = None if kind is None else kind.to(torch.int64).contiguous()
+    rows = None if shift is None else shift.detach().contiguous()
+
+    def problem(inputs: Sequence[Tensor], in_c: list[Any], grads: Sequence[Tensor | None]) -> Any:
+        (r,), kinds = inputs, (0,) * 4 if rows is None else (len(rows), *map(_address, (of_slots, rows, grads[-1])))
+        return training.Embedding(r.shape, _address(r), in_c, float64=_double(r), kinds=kinds)
+
+    params = trained([*training.weights(layers), *([] if shift is None else [shift])])
+    shape = matrix.shape[0], matrix.shape[2], layers[-1].w.shape[1]
+    return applied(EmbeddingWork(problem, shape, [*map(training.sizes, layers)], params), [matrix.contiguous()], params)
 
 
 def network(x: Tensor, layers: Sequence[Layer]) -> Tensor | None:
     """Layers of rows; None without kernels and for third derivatives."""
     if depth() > 1 or x.ndim != 2 or not available(x, layers):
         return None
-    return _applied(NetworkWork, [x], layers)
+    from dp_ops import training
+
+    def problem(inputs: Sequence[Tensor], in_c: list[Any], _: Any) -> Any:
+        (rows,) = inputs
+        return training.Network(len(rows), _address(rows), in_c, float64=_double(rows))
+
+    params, shape = trained(training.weights(layers)), (x.shape[0], layers[-1].w.shape[1])
+    return applied(KernelWork(problem, shape, [*map(training.sizes, layers)], params), [x.contiguous()], params)
 
 
 def attention(
-    g: Tensor, direction: Tensor | None, weight: Tensor, valid: Tensor, spare: Tensor, layers: Sequence[GatedAttention]
+    g: Tensor, direction: Tensor, weight: Tensor, valid: Tensor, spare: Tensor, layers: Sequence[GatedAttention]
 ) -> Tensor | None:
     """``arrays.attention``; None without kernels and for third derivatives."""
-    sides = [weight if direction is None else direction, weight]
-    constants = {"valid": valid.contiguous(), "spare": spare.contiguous()}
     weights = [w for layer in layers for w in (layer.in_proj.w, layer.out_proj.w, layer.norm.w)]
-    if depth() > 1 or not usable(g, [*sides, *constants.values(), *weights]) or not g.numel():
+    if depth() > 1 or not usable(g, [direction, weight, valid, spare, *weights]) or not g.numel():
         return None
+    direction, weight, valid, spare = (x.contiguous() for x in (direction, weight, valid, spare))
     for layer in layers:
-        parts = layer.in_proj, layer.out_proj, layer.norm
-        g = _applied(AttentionWork, [g, *sides], parts, layer=layer, **constants)
+        g = _attention_layer(g.contiguous(), direction, weight, valid, spare, layer)
     return g
+
+
+def _attention_layer(
+    g: Tensor, direction: Tensor, weight: Tensor, valid: Tensor, spare: Tensor, layer: GatedAttention
+) -> Tensor:
+    from dp_ops import training
+
+    sizes, settings = (*g.shape, layer.hidden, direction.shape[2]), training.attention_settings(layer)
+
+    def problem(inputs: Sequence[Tensor], in_c: list[Any], _: Any) -> Any:
+        arrays = [*map(_address, (*inputs, valid, spare))]
+        return training.Attention(sizes, arrays, in_c, settings, float64=_double(valid))
+
+    parts = training.attention_parts(layer)
+    params = trained(training.weights(parts))
+    work = AttentionWork(problem, g.shape, [*map(training.part_sizes, parts)], params)
+    return applied(work, [g, direction, weight], params)
+
+
+def _double(x: Tensor) -> bool:
+    return x.dtype == torch.float64

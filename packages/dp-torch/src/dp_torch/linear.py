@@ -6,53 +6,47 @@ matrix for each and add them; here the rows of both are put together first.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dp_torch.autodiff import depth, is_last, unknown
+from dp_torch.autodiff import depth, is_last
+from dp_torch.derivatives import Direction, Work, applied
 
 #: Rows from which on products of their own are quicker than one of rows put together.
 _MANY = 1 << 13
 
 
-@dataclass
-class Link:
-    """What the second derivative leaves for the first: by context, (rows, n_in) and (rows, n_out)."""
+class LinearWork(Work):
+    """``x @ w + b``, (rows, n_in) -> (rows, n_out)."""
 
-    directions: dict[Any, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    def __init__(self, w: Tensor, b: Tensor | None):
+        super().__init__()
+        self.w, self.b = w.detach(), None if b is None else b.detach()
 
+    def value(self, inputs: Sequence[Tensor], *, derived: bool, trains: bool) -> Tensor:
+        """The product."""
+        return inputs[0] @ self.w if self.b is None else torch.addmm(self.b, inputs[0], self.w)
 
-class Linear(torch.autograd.Function):
-    """``x @ w + b``, (rows, n_in) -> (rows, n_out), and a token for ``LinearSlope``.
+    def slope(self, inputs: Sequence[Tensor], gy: Tensor) -> Sequence[Tensor]:
+        """The gradient by x."""
+        return [gy @ self.w.t()]
 
-    Differentiable once by x and then once by the weights.
-    """
+    def tangent(self, inputs: Sequence[Tensor], gy: Tensor, v: tuple[Tensor, ...]) -> tuple[Tensor, Any]:
+        """The gradient of ``gy``."""
+        return v[0] @ self.w, None
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor | None, link: Link) -> tuple[Tensor, Tensor]:
-        """The product and the token."""
-        token = x.new_zeros(())
-        ctx.link = link
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, w, b, token)
-        return x @ w if b is None else torch.addmm(b, x, w), token
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor | None, _: Tensor | None) -> tuple[Any, ...]:
-        """The gradient of x; and of the weights, unless that of x may be differentiated again."""
-        x, w, b, token = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return LinearSlope.apply(g, w.detach(), token, ctx.link), *unknown([w, b]), None
-        directions, ctx.link.directions = list(ctx.link.directions.values()), {}
-        left, right = [v for v, _ in directions], [a for _, a in directions]
-        if g is not None:
-            left, right = [x, *left], [g, *right]
-        of_w = _product(left, right)
-        of_x = None if g is None else g @ w.t()
-        return of_x, of_w, None if b is None or g is None else g.sum(0), None
+    def gradients(
+        self, inputs: Sequence[Tensor], gu: Tensor | None, directions: Sequence[Direction]
+    ) -> list[Tensor | None]:
+        """Gradients of x, w and b."""
+        left, right = [d.v[0] for d in directions], [d.gy for d in directions]
+        if gu is None:
+            return [None, _product(left, right), None]
+        of_w = _product([inputs[0], *left], [gu, *right])
+        return [gu @ self.w.t(), of_w, None if self.b is None else gu.sum(0)]
 
 
 def _product(left: list[Tensor], right: list[Tensor]) -> Tensor:
@@ -66,27 +60,9 @@ def _product(left: list[Tensor], right: list[Tensor]) -> Tensor:
     return total
 
 
-class LinearSlope(torch.autograd.Function):
-    """The gradient of the product by x: ``g @ w.T``."""
-
-    @staticmethod
-    def forward(ctx: Any, g: Tensor, w: Tensor, token: Tensor, link: Link) -> Tensor:
-        """The gradient."""
-        ctx.link = link
-        ctx.save_for_backward(g, w)
-        return g @ w.t()
-
-    @staticmethod
-    def backward(ctx: Any, v: Tensor) -> tuple[Any, ...]:
-        """The gradient of ``g``; that of the weights is left to Linear.backward, which the token makes run later."""
-        g, w = ctx.saved_tensors
-        ctx.link.directions[ctx] = (v, g)
-        return v @ w, None, v.new_zeros(()), None
-
-
 def linear(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor | None:
     """``arrays.linear`` for weights in training; None where there is nothing to gain, and for third derivatives."""
     if not w.requires_grad or not torch.is_grad_enabled() or is_last() or depth() > 1:
         return None
-    y: Tensor = Linear.apply(x.reshape(-1, w.shape[0]), w, b, Link())[0]
+    y = applied(LinearWork(w, b), [x.reshape(-1, w.shape[0])], [w, b])
     return y.reshape(*x.shape[:-1], w.shape[1])
