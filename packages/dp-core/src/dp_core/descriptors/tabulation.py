@@ -83,7 +83,7 @@ def _switch(r: float, part: Any) -> float:
 def tabulated(nets: Sequence[Any], grids: Sequence[Grid | None], part: Any) -> tuple[Table | None, ...]:
     """Tables of networks; None for those without a grid. Raises ConfigError if they would be far too large."""
     dtype = np.asarray(part.davg).dtype
-    size = sum(6 * len(grid.nodes) * net.neuron[-1] * dtype.itemsize for net, grid in zip(nets, grids) if grid)
+    size = sum(6 * grid.intervals * net.neuron[-1] * dtype.itemsize for net, grid in zip(nets, grids) if grid)
     if size > _LARGEST:
         raise ConfigError(
             f"The tables would have {size / 2**30:.1f} GiB. Use a larger step (--step), or check the smallest distance "

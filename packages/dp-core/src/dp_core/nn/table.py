@@ -45,6 +45,11 @@ class Grid:
         return [segment for segment in ([before] if self.angular else []) + [fine, after] if segment[2]]
 
     @property
+    def intervals(self) -> int:
+        """How many there are of all kinds."""
+        return sum(count for _, _, count in self.segments)
+
+    @property
     def nodes(self) -> np.ndarray:
         """The begins of all intervals, and the end of the last one: (rows + 1,)."""
         begins = [start + width * np.arange(count) for start, width, count in self.segments]
