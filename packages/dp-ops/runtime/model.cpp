@@ -27,6 +27,8 @@ int output_index(const Record& record, const std::string& name) {
   return -1;
 }
 
+int64_t ceil_of(int64_t number, int64_t by) { return (number + by - 1) / by; }
+
 /// What one thread adds up over its tables. What belongs to one row alone goes to the result, which threads share.
 class Sums {
  public:
@@ -344,12 +346,13 @@ Result Model::evaluate_table(const Frame& frame, const Wanted& wanted) {
   int threads = 1;
   if (!r.message_passing) {
     chunk = std::min(chunk, std::max<int64_t>(1, engine_->rows_at_once()));
-    if (!engine_->threaded()) {
+    if (!engine_->threaded()) {  // as many chunks of as many rows for each thread
       threads = thread_count();
-      chunk = std::min(chunk, std::max<int64_t>(1, (n + threads - 1) / threads));
+      const int64_t rounds = std::max<int64_t>(1, ceil_of(n, threads * chunk));
+      chunk = std::max<int64_t>(1, ceil_of(n, threads * rounds));
     }
   }
-  const int64_t chunks = (n + chunk - 1) / chunk;
+  const int64_t chunks = ceil_of(n, chunk);
   threads = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(threads, chunks)));
 
   Result result;
