@@ -110,6 +110,7 @@ struct Attention {
     if (layers[0].n_in != width || layers[0].n_out != 3 * hidden || layers[1].n_out != width ||
         layers[2].n_in != 1 || layers[2].n_out != width)
       throw Refused("g does not fit the attention");
+    if (layers[0].idt || layers[1].idt || layers[2].idt) throw Refused("the layers of an attention have no idt");
     const double* settings = call.doubles(5);  // scale, eps, normalize, smooth
     value = {g[0], g[1], width, hidden, direction[2], call.numbers(0), call.numbers(1), call.numbers(2),
              call.numbers(3), call.numbers(4), layers.data(), settings[0], settings[1], settings[2] != 0,

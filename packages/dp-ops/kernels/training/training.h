@@ -84,7 +84,8 @@ struct dp_attention {
   const void* weight;     // (rows, slots): of the logits, where they are smooth
   const void* valid;      // (rows, slots): 0 in slots that do not take part
   const void* spare;      // (rows,): added to every denominator
-  const dp_train_layer* layer;  // three: width -> query, key, value; value -> width; w and b of the norm
+  // three: width -> query, key, value; value -> width; w and b of the norm. Only w, b and their gradients are read
+  const dp_train_layer* layer;
   double scale, eps;            // of the logits; of the norm
   int64_t normalize, smooth, float64;
 };
