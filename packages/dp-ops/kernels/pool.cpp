@@ -98,8 +98,8 @@ class Pool {
   std::exception_ptr error_;
 };
 
-/// The pool of this process. Threads do not live on after a fork, and whoever used the pool does not leave it, so that a
-/// child makes its own.
+/// The pool of this process. Threads do not live on after a fork, and those that used the pool then never leave it, so
+/// that a child makes its own.
 Pool& pool() {
   static std::atomic<Pool*> current{nullptr};
   Pool* found = current;

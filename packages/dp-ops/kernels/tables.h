@@ -1,7 +1,7 @@
 /* Sums over neighbours of a tabulated number, and their derivative: what a compressed model is evaluated with. Plain
  * pointers, nothing of any framework; arrays are row-major. Every function is thread-safe, and results do not depend on
- * the number of threads, to the last bit. They return 0, or 1 if there was no memory for what they need beside the arrays;
- * their outputs then mean nothing. */
+ * the number of threads, to the last bit. They return 0, or 1 if there was no memory for what they need beside the
+ * arrays; their outputs then mean nothing. */
 #ifndef DP_TABLES_H
 #define DP_TABLES_H
 

@@ -70,11 +70,12 @@ DP_EXPORT int dp_network_value(const dp_train_network* n, void* y, void* kept);
 DP_EXPORT int dp_network_slope(const dp_train_network* n, const void* gy, const void* kept, void* gx);
 
 /// The derivative by gy of Σ v · slope(gy), for v like x: the derivative of the value along v.
-DP_EXPORT int dp_network_tangent(const dp_train_network* n, const void* v, const void* kept, void* of_gy, void* tangents);
+DP_EXPORT int dp_network_tangent(const dp_train_network* n, const void* v, const void* kept, void* of_gy,
+                                 void* tangents);
 
 /// Gradients of the weights and of x, of Σ gu · y + Σ v · slope(gy). gu may be null, and gy, v and tangents together.
-DP_EXPORT int dp_network_gradients(const dp_train_network* n, const void* gu, const void* gy, const void* v, const void* kept,
-                                   const void* tangents, void* gx);
+DP_EXPORT int dp_network_gradients(const dp_train_network* n, const void* gu, const void* gy, const void* v,
+                                   const void* kept, const void* tangents, void* gx);
 
 /// A layer of attention among the slots of every row, with its residual and norm, see ``nn/attention.py`` of dp-core; g
 /// and its value are (rows, slots, width). Slots that do not take part get 0.
