@@ -1,5 +1,6 @@
 """The kernels of dp-ops as JAX uses them, against automatic differentiation; in the environment of all backends."""
 
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 
@@ -256,6 +257,10 @@ def test_what_does_not_fit_is_refused(networks, used):
     g, one = jnp.zeros((3, 5, 8), x.dtype), jnp.ones((3, 5, 1), x.dtype)
     with pytest.raises(jax.errors.JaxRuntimeError, match="g does not fit the attention"):
         native.attention(layer, [g, one, one], one, one[:, :1], forces=False)
+    scaled = replace(layer, out_proj=replace(layer.out_proj, idt=jnp.ones(9, x.dtype)))
+    g = jnp.zeros((3, 5, 9), x.dtype)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="the layers of an attention have no idt"):
+        native.attention(scaled, [g, one, one], one, one[:, :1], forces=False)
 
 
 def shortened(model):

@@ -110,6 +110,7 @@ struct Attention {
     if (layers[0].n_in != width || layers[0].n_out != 3 * hidden || layers[1].n_out != width ||
         layers[2].n_in != 1 || layers[2].n_out != width)
       throw Refused("g does not fit the attention");
+    if (layers[0].idt || layers[1].idt || layers[2].idt) throw Refused("the layers of an attention have no idt");
     const double* settings = call.doubles(5);  // scale, eps, normalize, smooth
     value = {g[0], g[1], width, hidden, direction[2], call.numbers(0), call.numbers(1), call.numbers(2),
              call.numbers(3), call.numbers(4), layers.data(), settings[0], settings[1], settings[2] != 0,
@@ -123,6 +124,11 @@ struct Attention {
     call.expect(k + 2, product(weight), "v_weight", may_miss);
   }
 };
+
+/// Refuses a call whose kernel found no memory, from what it returned.
+void finish(int failed) {
+  if (failed) throw Refused("there is no memory for the kernel: give it fewer atoms or frames at once");
+}
 
 /// The table sum of a call.
 dp_table table_of(const Call& call) {
@@ -153,19 +159,19 @@ void embedding_sum(Call& call) {
   const Embedding e(call, 2);
   void* a = call.output(0, e.sum);
   void* kept = call.output(1, {call.keeps() ? dp_embedding_kept(&e.value) : 0});
-  dp_embedding_sum(&e.value, a, call.keeps() ? kept : nullptr);
+  finish(dp_embedding_sum(&e.value, a, call.keeps() ? kept : nullptr));
 }
 
 void embedding_slope(Call& call) {
   const Embedding e(call, 4);
   call.expect(2, product(e.sum), "ga", false);
-  dp_embedding_slope(&e.value, call.numbers(2), e.kept(call, 3), call.output(0, e.r));
+  finish(dp_embedding_slope(&e.value, call.numbers(2), e.kept(call, 3), call.output(0, e.r)));
 }
 
 void embedding_transposed_slope(Call& call) {
   const Embedding e(call, 4);
   call.expect(2, product(e.r), "v", false);
-  dp_embedding_transposed_slope(&e.value, call.numbers(2), e.kept(call, 3), call.output(0, e.sum));
+  finish(dp_embedding_transposed_slope(&e.value, call.numbers(2), e.kept(call, 3), call.output(0, e.sum)));
 }
 
 void embedding_gradients(Call& call) {
@@ -177,20 +183,20 @@ void embedding_gradients(Call& call) {
   const auto of_second = [&](int k) { return second ? call.numbers(k) : nullptr; };
   const int next = add_gradients(call, e.layers, 6, 0);
   if (e.value.kinds) e.value.grad_shift = call.output(next, call.shape(call.inputs() - 1));
-  dp_embedding_gradients(&e.value, call.numbers(2), of_second(3), of_second(4), e.kept(call, 5));
+  finish(dp_embedding_gradients(&e.value, call.numbers(2), of_second(3), of_second(4), e.kept(call, 5)));
 }
 
 void network_value(Call& call) {
   const Network n(call, 1);
   void* y = call.output(0, n.y);
-  dp_network_value(&n.value, y, call.output(1, {n.kept}));
+  finish(dp_network_value(&n.value, y, call.output(1, {n.kept})));
 }
 
 void network_slope(Call& call) {
   const Network n(call, 3);
   call.expect(1, product(n.y), "gy", false);
   call.expect(2, n.kept, "kept", false);
-  dp_network_slope(&n.value, call.numbers(1), call.numbers(2), call.output(0, n.x));
+  finish(dp_network_slope(&n.value, call.numbers(1), call.numbers(2), call.output(0, n.x)));
 }
 
 void network_tangent(Call& call) {
@@ -198,7 +204,7 @@ void network_tangent(Call& call) {
   call.expect(1, product(n.x), "v", false);
   call.expect(2, n.kept, "kept", false);
   void* of_gy = call.output(0, n.y);
-  dp_network_tangent(&n.value, call.numbers(1), call.numbers(2), of_gy, call.output(1, {n.kept}));
+  finish(dp_network_tangent(&n.value, call.numbers(1), call.numbers(2), of_gy, call.output(1, {n.kept})));
 }
 
 void network_gradients(Call& call) {
@@ -212,13 +218,14 @@ void network_gradients(Call& call) {
   const auto of_second = [&](int k) { return second ? call.numbers(k) : nullptr; };
   void* gx = call.output(0, n.x);
   add_gradients(call, n.layers, 6, 1);
-  dp_network_gradients(&n.value, call.numbers(1), of_second(2), of_second(3), call.numbers(4), of_second(5), gx);
+  finish(dp_network_gradients(&n.value, call.numbers(1), of_second(2), of_second(3), call.numbers(4), of_second(5),
+                              gx));
 }
 
 void attention_value(Call& call) {
   const Attention a(call, 6);
   void* value = call.output(0, a.g);
-  dp_attention_value(&a.value, value, call.output(1, {a.kept}));
+  finish(dp_attention_value(&a.value, value, call.output(1, {a.kept})));
 }
 
 void attention_slope(Call& call) {
@@ -226,7 +233,7 @@ void attention_slope(Call& call) {
   call.expect(6, product(a.g), "gy", false);
   call.expect(7, a.kept, "kept", false);
   void *of_g = call.output(0, a.g), *of_direction = call.output(1, a.direction);
-  dp_attention_slope(&a.value, call.numbers(6), call.numbers(7), of_g, of_direction, call.output(2, a.weight));
+  finish(dp_attention_slope(&a.value, call.numbers(6), call.numbers(7), of_g, of_direction, call.output(2, a.weight)));
 }
 
 void attention_tangent(Call& call) {
@@ -234,8 +241,8 @@ void attention_tangent(Call& call) {
   a.expect_like(call, 6, false);
   call.expect(9, a.kept, "kept", false);
   void* of_gy = call.output(0, a.g);
-  dp_attention_tangent(&a.value, call.numbers(6), call.numbers(7), call.numbers(8), call.numbers(9), of_gy,
-                       call.output(1, {a.kept}));
+  finish(dp_attention_tangent(&a.value, call.numbers(6), call.numbers(7), call.numbers(8), call.numbers(9), of_gy,
+                              call.output(1, {a.kept})));
 }
 
 void attention_gradients(Call& call) {
@@ -250,13 +257,13 @@ void attention_gradients(Call& call) {
   const auto of_second = [&](int k) { return second ? call.numbers(k) : nullptr; };
   void* of_g = call.output(0, a.g);
   add_gradients(call, a.layers, 13, 1);
-  dp_attention_gradients(&a.value, call.numbers(6), of_second(7), of_second(8), of_second(9), of_second(10),
-                         call.numbers(11), of_second(12), of_g);
+  finish(dp_attention_gradients(&a.value, call.numbers(6), of_second(7), of_second(8), of_second(9), of_second(10),
+                                call.numbers(11), of_second(12), of_g));
 }
 
 void table_sum(Call& call) {
   const dp_table t = table_of(call);
-  dp_table_sum(&t, call.output(0, {t.rows, t.components, t.width}));
+  finish(dp_table_sum(&t, call.output(0, {t.rows, t.components, t.width})));
 }
 
 void table_slope(Call& call) {
@@ -264,7 +271,7 @@ void table_slope(Call& call) {
   call.expect(7, t.rows * t.components * t.width, "ga", false);
   void* gr = call.output(0, call.shape(0));
   void* gweights = call.output(1, call.shape(6));
-  dp_table_slope(&t, call.numbers(7), gr, t.weights ? gweights : nullptr);
+  finish(dp_table_slope(&t, call.numbers(7), gr, t.weights ? gweights : nullptr));
 }
 
 }  // namespace dp

@@ -9,7 +9,6 @@
 #include "isa.h"
 #include "parallel.h"
 #include "table_of_kernels.h"
-#include "thread_setting.h"
 
 #ifdef DP_X86
 namespace dp_v2 {
@@ -76,7 +75,6 @@ DP_EXPORT int dp_kernels_threads() { return dp::thread_count(); }
 DP_EXPORT dp_potential* dp_potential_new(const dp_potential_settings* settings, char* message, int64_t size) {
   dp_potential* made = nullptr;
   guarded(message, size, [&] {
-    dp::thread_setting("INTRA", true);  // throws if it is wrong: now, not in the first evaluation
     made = new dp_potential{std::unique_ptr<dp::Potential>(dp::kernels().make_potential(*settings))};
   });
   return made;

@@ -14,7 +14,8 @@ extern "C" {
  * "v2", "v3" or "v4" of x86-64; on other processors "base". */
 const char* dp_kernels_isa(void);
 
-/* How many threads a call uses. */
+/* How many threads a call for tables (tables.h), parts of descriptors or training uses; potentials are evaluated in the
+ * thread of the caller alone. */
 int dp_kernels_threads(void);
 
 /* ---- Parts of descriptors. Those of libdp_kernels_cuda.so end in _cuda and take a stream as the last argument. ----

@@ -26,6 +26,7 @@ class Buffer {
   void resize(int64_t size) {
     if (size <= size_) return;
     const size_t bytes = (static_cast<size_t>(size) * sizeof(T) + 127) / 64 * 64;
+    size_ = 0;
     data_.reset(static_cast<T*>(std::aligned_alloc(64, bytes)));
     if (!data_) throw std::bad_alloc();
     size_ = size;

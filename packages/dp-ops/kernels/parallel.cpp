@@ -11,7 +11,7 @@ int thread_count() {
   static const int count = [] {
     try {
       if (const int n = thread_setting("INTRA", true)) return std::min(n, 1024);
-    } catch (const std::exception&) {  // dp_potential_new says so, and the frameworks that train
+    } catch (const std::exception&) {  // who trains or opens a model is told, see backend.py of dp-core and threads.h
     }
     return processor_count();
   }();

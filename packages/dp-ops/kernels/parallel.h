@@ -12,7 +12,8 @@
 
 namespace dp {
 
-/// How many threads a call uses: those of thread_setting.h, else as many as there are processors for this process.
+/// How many threads a call uses: those of thread_setting.h, else, and if they are no number, as many as there are
+/// processors for this process.
 int thread_count();
 
 /// `run_in_pool` with so many workers.

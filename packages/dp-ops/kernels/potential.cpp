@@ -59,7 +59,8 @@ class PotentialOf final : public dp::Potential {
     for (size_t net = 0; net < rows.size(); ++net) {
       const int64_t all = static_cast<int64_t>(rows[net].size());
       for (int64_t k = 0; k < all; k += kBlock)
-        evaluate_block(networks_[net], table, &rows[net][size_t(k)], std::min(kBlock, all - k), memory, energy, gradient);
+        evaluate_block(networks_[net], table, &rows[net][size_t(k)], std::min(kBlock, all - k), memory, energy,
+                       gradient);
     }
   }
 

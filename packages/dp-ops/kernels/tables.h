@@ -1,6 +1,7 @@
 /* Sums over neighbours of a tabulated number, and their derivative: what a compressed model is evaluated with. Plain
  * pointers, nothing of any framework; arrays are row-major. Every function is thread-safe, and results do not depend on
- * the number of threads, to the last bit. */
+ * the number of threads, to the last bit. They return 0, or 1 if there was no memory for what they need beside the
+ * arrays; their outputs then mean nothing. */
 #ifndef DP_TABLES_H
 #define DP_TABLES_H
 
@@ -28,11 +29,11 @@ typedef struct {
 } dp_table;
 
 /* The sum a (rows, components, width). */
-DP_EXPORT void dp_table_sum(const dp_table* t, void* a);
+DP_EXPORT int dp_table_sum(const dp_table* t, void* a);
 
 /* The derivative by r (rows, slots, components) of the sum of ga · A, and by the weights (rows, slots), or NULL. Both are
  * 0 in empty slots. */
-DP_EXPORT void dp_table_slope(const dp_table* t, const void* ga, void* gr, void* gweights);
+DP_EXPORT int dp_table_slope(const dp_table* t, const void* ga, void* gr, void* gweights);
 
 #ifdef __cplusplus
 }

@@ -27,6 +27,8 @@ int output_index(const Record& record, const std::string& name) {
   return -1;
 }
 
+int64_t ceil_of(int64_t number, int64_t by) { return (number + by - 1) / by; }
+
 /// What one thread adds up over its tables. What belongs to one row alone goes to the result, which threads share.
 class Sums {
  public:
@@ -156,6 +158,7 @@ Model::Model(const Source& source) : engine_(open_engine(source)) {
   if (!r.spin_scale.empty() && static_cast<int>(r.spin_scale.size()) != ntypes()) {
     throw Error(source.path + " has no scale of spins for each of its types.");
   }
+  if (!r.message_passing && !engine_->threaded()) threads_ = thread_count();
 }
 
 int Model::components() const {
@@ -341,16 +344,15 @@ Result Model::evaluate_table(const Frame& frame, const Wanted& wanted) {
 
   const std::vector<int64_t> row_of = r.message_passing ? rows_of_atoms(frame, atoms) : std::vector<int64_t>();
   int64_t chunk = std::max<int64_t>(n, 1);
-  int threads = 1;
   if (!r.message_passing) {
     chunk = std::min(chunk, std::max<int64_t>(1, engine_->rows_at_once()));
-    if (!engine_->threaded()) {
-      threads = thread_count();
-      chunk = std::min(chunk, std::max<int64_t>(1, (n + threads - 1) / threads));
+    if (!engine_->threaded()) {  // as many chunks of as many rows for each thread
+      const int64_t rounds = std::max<int64_t>(1, ceil_of(n, threads_ * chunk));
+      chunk = std::max<int64_t>(1, ceil_of(n, threads_ * rounds));
     }
   }
-  const int64_t chunks = (n + chunk - 1) / chunk;
-  threads = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(threads, chunks)));
+  const int64_t chunks = ceil_of(n, chunk);
+  const int threads = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(threads_, chunks)));
 
   Result result;
   result.atomic.assign(static_cast<size_t>(frame.natoms) * components(), 0.0);

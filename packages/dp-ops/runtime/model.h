@@ -66,6 +66,7 @@ class Model {
   void warn_crowd(const std::vector<int64_t>& crowd);
 
   std::unique_ptr<Engine> engine_;
+  int threads_ = 1;                   // that share the tables of a call
   std::unique_ptr<ListSearch> list_;  // the list of the last call with ago = 0
   std::vector<int> owners_;           // of its atoms, with message passing
   std::vector<double> charge_spin_;

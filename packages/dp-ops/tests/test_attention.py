@@ -142,3 +142,32 @@ found = a.computed([*given, valid], a.parameters(25, 32, "float64"), given[0], g
 print(hashlib.sha256(b"".join(x.tobytes() for x in found)).hexdigest())
 """
     assert printed(script, "1") == printed(script, other)
+
+
+def test_no_memory_is_said_and_survived():
+    """Weights of 4.3 million numbers, which the kernel copies, where there is room for a tenth of them."""
+    script = """
+import resource, test_attention as a
+from pathlib import Path
+from dp_ops import training
+width = 1200
+g, direction, one = np.ones((1, 2, width)), np.ones((1, 2, 3)), np.ones((1, 2, 1))
+params = a.parameters(width, width, "float64")
+layers = [training.Layer(0, 0, 0, 1, *map(t.address, params[k : k + 2]), 0, 0, 0, 0) for k in (0, 2, 4)]
+arrays = [*map(t.address, (g, direction, one, one, one))]
+problem = training.Attention((1, 2, width, width, 3), arrays, layers, (1.0, 1e-5, 1, 0), float64=True)
+kept = np.empty(problem.kept())
+size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+before = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (size + 2**22, before[1]))
+try:
+    problem.run("value", t.address(g), t.address(kept))
+except MemoryError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_AS, before)
+problem.run("value", t.address(g), t.address(kept))
+print(np.isfinite(g).all())
+"""
+    said, finite = printed(script, "1").splitlines()
+    assert said == "No memory for the kernel attention_value: give it fewer atoms or frames at once."
+    assert finite == "True"

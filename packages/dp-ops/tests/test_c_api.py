@@ -580,6 +580,12 @@ def test_files_as_text(tmp_path: Path) -> None:
     lib.DP_DeleteChar(found)
 
 
+@pytest.mark.parametrize("name", ["DP_INTRA_OP_PARALLELISM_THREADS", "OMP_NUM_THREADS"])
+def test_no_number_of_threads(name: str, open_pot: Callable[..., Pot], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "two")
+    assert f"{name} is 'two'; give a number of threads" in open_pot(GOLDEN / "se_e2_a_oneside.dp").message
+
+
 def test_no_threads_but_this_one(without_threads: Callable[[str, str], None]) -> None:
     without_threads(__file__, "test_stored_numbers and se_e2_a_oneside")
 

@@ -165,6 +165,25 @@ def test_sums_do_not_depend_on_chunks(
     np.testing.assert_allclose(found["force"].sum(axis=1), 0.0, atol=1e-9)
 
 
+@pytest.mark.parametrize(("threads", "expected"), [(2, [13, 15, 15, 15]), (3, [18, 20, 20])])
+def test_threads_have_equally_many_rows(
+    threads: int, expected: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """58 atoms in chunks of at most 25."""
+    monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+    coord, types = frame(None)
+    tables = tmp_path / "tables"
+    pot = Pot(write_model(tmp_path / "model.pth", spec_of("one block"), rows=25, tables=tables))
+    pot(coord, types, None)
+    pot.close()
+    numbers, found, at = np.frombuffer(tables.read_bytes(), np.int64), [], 0
+    while at < len(numbers):  # one block of rows, one of slots, and of each row a type, and of each slot four numbers
+        rows, slots = int(numbers[at + 1]), int(numbers[at + 3])
+        found.append(rows)
+        at += 4 + rows * (1 + 4 * slots)
+    assert sorted(found) == expected
+
+
 def test_neighbors_of_the_caller_are_as_good_as_those_found(tmp_path: Path) -> None:
     spec, cell = spec_of("few by type"), CELLS["skew"]
     coord, types = frame(cell)

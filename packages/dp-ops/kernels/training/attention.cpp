@@ -345,15 +345,13 @@ void pull_weights_along(const Work<T>& work, int count, In<T> x_along, const Ato
 template <class T>
 void value(const dp_attention& p, void* value, void* kept) {
   const Work<T> work(p);
-  work.each_atom([&](const Atom& a, Room<T>& room, int64_t) {
-    value_of(work, a, room, work.known(kept, a), value);
-  });
+  work.each_atom([&](const Atom& a, Room<T>& room) { value_of(work, a, room, work.known(kept, a), value); });
 }
 
 template <class T>
 void slope(const dp_attention& p, const void* gy, const void* kept, void* of_g, void* of_direction, void* of_weight) {
   const Work<T> work(p);
-  work.each_atom([&](const Atom& a, Room<T>& room, int64_t) {
+  work.each_atom([&](const Atom& a, Room<T>& room) {
     const Sides<T> sides(work, p.direction, p.weight, a, room);
     const Pulled<T> g(work, gy, a, room);
     SideGradients<T> of_sides(sides, a.count, room);
@@ -370,7 +368,7 @@ template <class T>
 void tangent(const dp_attention& p, const void* v, const void* v_direction, const void* v_weight, const void* kept,
              void* of_gy, void* tangents) {
   const Work<T> work(p);
-  work.each_atom([&](const Atom& a, Room<T>& room, int64_t) {
+  work.each_atom([&](const Atom& a, Room<T>& room) {
     const Sides<T> along(work, v_direction, v_weight, a, room);
     const Tile<T> x = work.gather(v, p.width, a, room);
     tangent_of(work, a, room, work.known(kept, a), x, along, work.known(tangents, a), of_gy);
@@ -384,7 +382,7 @@ void gradients(const dp_attention& p, const void* gu, const void* gy, const void
   const ptrdiff_t size = AttentionGradients<T>::size(work.w);
   Buffer<T> partial(size * std::max<int64_t>(1, work.tasks()));
   std::fill(partial.data(), partial.data() + size * std::max<int64_t>(1, work.tasks()), T(0));
-  work.each_atom([&](const Atom& a, Room<T>& room, int64_t task) {
+  work.each_atom_of_tasks([&](const Atom& a, Room<T>& room, int64_t task) {
     const AttentionGradients<T> to(partial.data() + task * size, work.w);
     const AtomMemory<T> m = work.known(kept, a);
     const Tile<T> x = work.gather(p.g, p.width, a, room);

@@ -208,7 +208,7 @@ void softmax_row(T* e, int count, ptrdiff_t ld, T spare, bool smooth) {
 /// How far logits of a smooth attention are above that of an empty slot.
 constexpr double kRaised = 20;
 
-/// Sums of gradients of weights: so many, whatever the number of threads.
+/// Parts of the sums of gradients of weights: so many, whatever the number of threads.
 constexpr int64_t kTasks = 32;
 
 /// Arrays that a thread needs for one atom.
@@ -228,10 +228,11 @@ class AttentionRoom {
   size_t next_ = 0;
 };
 
-/// That of this thread: fresh pages for every call would take a tenth of the time.
+/// That of this thread, empty: fresh pages for every call would take a tenth of the time.
 template <class T>
-AttentionRoom<T>& room_of_thread() {
+AttentionRoom<T>& empty_room() {
   static thread_local AttentionRoom<T> room;
+  room.clear();
   return room;
 }
 
@@ -254,19 +255,22 @@ struct AttentionWork {
     }
   }
 
-  /// body(atom, room, task) for every row with neighbours, in threads.
+  /// body(atom, room) for every row, in threads.
   template <class Body>
   void each_atom(const Body& body) const {
-    parallel_parts(tasks(), 1, [&](int64_t task, int64_t, int) {
-      AttentionRoom<T>& room = room_of_thread<T>();
-      for (int64_t i = p.rows * task / tasks(); i < p.rows * (task + 1) / tasks(); ++i) {
-        room.clear();
-        body(Atom{i, used.data() + first[i], int(first[i + 1] - first[i])}, room, task);
-      }
+    parallel_for(Cpu{}, p.rows, 1, [&](int64_t i) { body(atom(i), empty_room<T>()); });
+  }
+  /// body(atom, room, task) for every row, in threads; those of one task one after the other, in their order.
+  template <class Body>
+  void each_atom_of_tasks(const Body& body) const {
+    parallel_for(Cpu{}, tasks(), 1, [&](int64_t task) {
+      for (int64_t i = p.rows * task / tasks(); i < p.rows * (task + 1) / tasks(); ++i)
+        body(atom(i), empty_room<T>(), task);
     });
   }
   int64_t tasks() const { return std::min(kTasks, p.rows); }
 
+  Atom atom(int64_t i) const { return {i, used.data() + first[i], int(first[i + 1] - first[i])}; }
   T spare(const Atom& a) const { return static_cast<const T*>(p.spare)[a.row]; }
   AtomMemory<T> known(const void* of_all, const Atom& a) const {
     return {const_cast<T*>(static_cast<const T*>(of_all)) + memory[a.row], w, a.count};

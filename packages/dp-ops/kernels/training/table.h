@@ -6,33 +6,37 @@
 
 namespace dp {
 
+/// The type of a function that throws where the one of C returns a number.
+template <class... Arguments>
+void (*throwing(int (*)(Arguments...)))(Arguments...);
+
 struct EmbeddingTable {
   decltype(&dp_embedding_kept) kept;
-  decltype(&dp_embedding_sum) sum;
-  decltype(&dp_embedding_slope) slope;
-  decltype(&dp_embedding_transposed_slope) transposed_slope;
-  decltype(&dp_embedding_gradients) gradients;
+  decltype(throwing(&dp_embedding_sum)) sum;
+  decltype(throwing(&dp_embedding_slope)) slope;
+  decltype(throwing(&dp_embedding_transposed_slope)) transposed_slope;
+  decltype(throwing(&dp_embedding_gradients)) gradients;
 };
 
 struct NetworkTable {
   decltype(&dp_network_kept) kept;
-  decltype(&dp_network_value) value;
-  decltype(&dp_network_slope) slope;
-  decltype(&dp_network_tangent) tangent;
-  decltype(&dp_network_gradients) gradients;
+  decltype(throwing(&dp_network_value)) value;
+  decltype(throwing(&dp_network_slope)) slope;
+  decltype(throwing(&dp_network_tangent)) tangent;
+  decltype(throwing(&dp_network_gradients)) gradients;
 };
 
 struct AttentionTable {
   decltype(&dp_attention_kept) kept;
-  decltype(&dp_attention_value) value;
-  decltype(&dp_attention_slope) slope;
-  decltype(&dp_attention_tangent) tangent;
-  decltype(&dp_attention_gradients) gradients;
+  decltype(throwing(&dp_attention_value)) value;
+  decltype(throwing(&dp_attention_slope)) slope;
+  decltype(throwing(&dp_attention_tangent)) tangent;
+  decltype(throwing(&dp_attention_gradients)) gradients;
 };
 
 struct TableTable {
-  decltype(&dp_table_sum) sum;
-  decltype(&dp_table_slope) slope;
+  decltype(throwing(&dp_table_sum)) sum;
+  decltype(throwing(&dp_table_slope)) slope;
 };
 
 }  // namespace dp

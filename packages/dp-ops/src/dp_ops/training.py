@@ -122,7 +122,7 @@ def _functions() -> Any:
     }  # fmt: skip
     for name, count in addresses.items():
         function = getattr(loaded, f"dp_{name}")
-        function.restype, function.argtypes = None, (ctypes.c_void_p, *[ctypes.c_void_p] * count)
+        function.restype, function.argtypes = ctypes.c_int, (ctypes.c_void_p, *[ctypes.c_void_p] * count)
     for name in ("embedding_kept", "network_kept", "attention_kept"):
         function = getattr(loaded, f"dp_{name}")
         function.restype, function.argtypes = ctypes.c_int64, (ctypes.c_void_p,)
@@ -143,8 +143,9 @@ class _Problem:
         return int(getattr(_functions(), f"dp_{self.kind}_kept")(self._address))
 
     def run(self, name: str, *addresses: int) -> None:
-        """One of the functions ``dp_KIND_NAME``."""
-        getattr(_functions(), f"dp_{self.kind}_{name}")(self._address, *addresses)
+        """One of the functions ``dp_KIND_NAME``. Raises MemoryError."""
+        if getattr(_functions(), f"dp_{self.kind}_{name}")(self._address, *addresses):
+            raise MemoryError(f"No memory for the kernel {self.kind}_{name}: give it fewer atoms or frames at once.")
 
 
 class Embedding(_Problem):
