@@ -102,17 +102,17 @@ def kernels_used(request, monkeypatch):
     monkeypatch.setenv("DP_OPS", request.param)
 
 
-def embedded(x, head=1.0):
+def embedded(x, head=1.0, trained=True):
     """The sum of a network of one number, what follows from it by a head, the slope of that by x, and the weights."""
     net = EmbeddingNet.init(1, [4, 8], resnet_dt=True, precision="float64", seed=1)
-    net = tree_map(lambda x: torch.from_numpy(x).requires_grad_(), net)
+    net = tree_map(lambda x: torch.from_numpy(x).requires_grad_(trained), net)
     a, slope = gradient(lambda r: ((head * (a := embedding_sum(r, net)).sin()).sum(), a), x)
     return a, slope, list(leaves(net).values())
 
 
-def rows(x, head=1.0):
+def rows(x, head=1.0, trained=True):
     """The same for a network of rows."""
-    net = made()
+    net = tree_map(lambda x: x.requires_grad_(trained), made())
     y, slope = gradient(lambda x: ((head * (y := network(x, net.layers)).sin()).sum(), y), x)
     return y, slope, list(leaves(net).values())
 
@@ -163,18 +163,53 @@ def test_third_derivatives_are_unknown(name):
 
 @pytest.mark.usefixtures("kernels_used")
 @pytest.mark.parametrize("name", CALLS)
-def test_what_is_not_trained_leaves_nothing_behind(name):
+def test_a_pass_inside_another(name):
+    call, shape = CALLS[name]
+    y, slope, weights = call(numbers_like(shape))
+    expected = torch.autograd.grad((slope**2).sum() + (y**2).sum(), weights, retain_graph=True, materialize_grads=True)
+    inner, done = (y**2).sum(), []
+
+    def once(_):
+        if not done:
+            done.append(True)
+            torch.autograd.grad(inner, weights, retain_graph=True, materialize_grads=True)
+
+    y.register_hook(once)
+    found = torch.autograd.grad((slope**2).sum() + (y**2).sum(), weights, materialize_grads=True)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+    assert done
+
+
+@pytest.mark.usefixtures("kernels_used")
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("name", CALLS)
+def test_what_is_not_trained_leaves_nothing_behind(name, create_graph):
     call, shape = CALLS[name]
     gc.disable()  # what is left must not be in a circle
     try:
         before = alive()
         head = torch.ones((), dtype=torch.float64, requires_grad=True)
         y, slope, _ = call(numbers_like(shape), head)
-        torch.autograd.grad((slope**2).sum(), head)
+        torch.autograd.grad((slope**2).sum(), head, create_graph=create_graph)
         del y, slope
         assert alive() == before
     finally:
         gc.enable()
+
+
+@pytest.mark.usefixtures("kernels_used")
+@pytest.mark.parametrize("name", CALLS)
+def test_a_network_that_is_not_trained(name):
+    """Gradients of what is behind it, by all leaves."""
+    call, shape = CALLS[name]
+    head = torch.ones((), dtype=torch.float64, requires_grad=True)
+    y, slope, weights = call(numbers_like(shape), head, trained=False)
+    ((slope**2).sum() + (head * y).sum()).backward()
+    assert head.grad is not None
+    expected = 2.0 * (slope**2).sum() + y.sum()  # the slope is proportional to the head
+    torch.testing.assert_close(head.grad, expected.detach(), rtol=1e-12, atol=0)
+    assert all(w.grad is None for w in weights)
 
 
 def alive():

@@ -24,17 +24,17 @@ class Direction:
 
     def __init__(self, gy: Tensor, v: tuple[Tensor, ...], left: Any):
         self.gy, self.v, self.left = gy, v, left  # left: what the derivative leaves for the gradients of the weights
-        self.of_pass = _current_pass()
 
 
 class Work(ABC):
     """One call of a function of some inputs and weights, and what it leaves for its derivatives."""
 
     inputs = 1  # arrays by which it can be derived
-    again = 1  # those among them, the first ones, that depend on weights
+    again = 1  # those among them, the first ones, that depend on weights; later, gradients of the others are unknown
+    trains = False  # whether gradients by weights may be wanted
 
     def __init__(self) -> None:
-        self.directions: list[Direction] = []
+        self.directions: dict[int, list[Direction]] = {}  # by number of the backward pass
 
     @abstractmethod
     def value(self, inputs: Sequence[Tensor], *, derived: bool, trains: bool) -> Tensor:
@@ -64,6 +64,7 @@ class _Value(torch.autograd.Function):
         needed = ctx.needs_input_grad[1:]
         derived, trains = any(needed[: work.inputs]), any(needed[work.inputs :])
         out = work.value(given[: work.inputs], derived=derived, trains=trains)
+        work.trains = trains
         ctx.work, token = work, out.new_zeros(())
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(token, *given)
@@ -71,15 +72,19 @@ class _Value(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gy: Tensor | None, _: Tensor | None) -> tuple[Any, ...]:
-        """Gradients of the inputs where these may be differentiated again or nothing else counts, else of all."""
+        """Gradients of the inputs where these may be differentiated again or nothing else counts; else of the weights
+        and of the inputs that depend on weights.
+        """
         (token, *given), work = ctx.saved_tensors, ctx.work
         inputs, params = given[: work.inputs], given[work.inputs :]
-        # those that other passes have left, which did not come here, are not of this one
-        directions = [d for d in work.directions if d.of_pass == _current_pass()]
-        work.directions.clear()
-        if directions and torch.is_grad_enabled():  # third derivatives
-            return None, *unknown(given)
-        if torch.is_grad_enabled() or not (directions or any(ctx.needs_input_grad[1 + work.inputs :])):
+        directions = work.directions.pop(_current_pass(), [])  # those of other passes are not of this one
+        if gy is None and not directions:
+            return None, *(None for _ in given)
+        if torch.is_grad_enabled():
+            derived = any(ctx.needs_input_grad[1 : 1 + work.inputs])
+            if directions or not derived:  # third derivatives, or second ones by weights
+                return None, *unknown(given)
+        if torch.is_grad_enabled() or not (directions or work.trains):
             return None, *_Slope.apply(gy, token, work, *inputs), *unknown(params)
         found = work.gradients([x.detach() for x in inputs], None if gy is None else gy.contiguous(), directions)
         return None, *found[: work.again], *unknown(inputs[work.again :]), *found[work.again :]
@@ -98,9 +103,10 @@ class _Slope(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *v: Tensor) -> tuple[Any, ...]:
         """The gradient of ``gy``; those of the weights are left to ``_Value``, which the token makes run after this."""
-        v = tuple(x.contiguous() for x in v)
-        of_gy, left = ctx.work.tangent(ctx.inputs, ctx.gy, v)
-        ctx.work.directions.append(Direction(ctx.gy, v, left))
+        work, v = ctx.work, tuple(x.detach().contiguous() for x in v)
+        of_gy, left = work.tangent(ctx.inputs, ctx.gy, v)
+        if work.again or work.trains:
+            work.directions.setdefault(_current_pass(), []).append(Direction(ctx.gy, v, left))
         return of_gy, of_gy.new_zeros(()), None, *[None] * len(v)
 
 

@@ -18,7 +18,7 @@ from dp_core.module import tree_map
 from dp_core.nn import Layer
 from dp_torch import kernels
 from dp_torch.autodiff import depth, is_last
-from dp_torch.derivatives import Direction, Work, applied, trained
+from dp_torch.derivatives import Direction, Work, applied
 from dp_torch.network import Passed, backward, forward, parameters
 
 #: Numbers in the widest layer for the slots that go through a network together on a CPU, for each thread: they fit its
@@ -154,7 +154,8 @@ def embedding_sum(matrix: Tensor, net: Any, shift: Tensor | None = None, kind: T
         return kernels.embedding_sum(matrix, net.layers, shift, kind)
     if shift is not None:
         return None
-    params = trained([p for layer in net.layers for p in parameters(layer)])
+    # no gradients by weights will be asked for where this is the last one
     layers = tree_map(torch.Tensor.detach, net.layers) if is_last() else net.layers
+    params = [p for layer in layers for p in parameters(layer)]
     width = max(layer.w.shape[1] for layer in layers)
     return applied(EmbeddingBlocks(layers, cut(matrix, width)), [matrix], params)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from threading import Lock
 from typing import Any
 
 import torch
@@ -34,27 +34,22 @@ def available(x: Tensor, layers: Sequence[Layer], shift: Tensor | None = None) -
     return training.serves(layers)
 
 
-#: Memory of the last finished calls, of which fresh pages would take as long as the work in them.
-_SPARE: list[Tensor] = []
-_MOST_SPARE = 8
-_SPARE_LOCK = Lock()
+#: Memory of the last finished calls, of which fresh pages would take as long as the work in them. It comes here at any
+#: time, from finalisers too, so that nothing may be locked.
+_SPARE: deque[Tensor] = deque(maxlen=8)
 
 
 def _memory(count: int, like: Tensor) -> Tensor:
     """At least so many numbers, not initialised."""
-    with _SPARE_LOCK:
-        for k, spare in enumerate(_SPARE):
-            if spare.dtype == like.dtype and count <= spare.numel() <= 2 * count:
-                return _SPARE.pop(k)
+    for _ in range(len(_SPARE)):
+        try:
+            spare = _SPARE.popleft()
+        except IndexError:  # another thread took it
+            break
+        if spare.dtype == like.dtype and count <= spare.numel() <= 2 * count:
+            return spare
+        _SPARE.append(spare)
     return like.new_empty(count)
-
-
-def _finished(memory: Tensor | None) -> None:
-    if memory is not None:
-        with _SPARE_LOCK:
-            _SPARE.append(memory)
-            oldest = _SPARE.pop(0) if len(_SPARE) > _MOST_SPARE else None
-        del oldest
 
 
 #: inputs, layers in C, and places for gradients of the weights -> the problem in C
@@ -73,7 +68,8 @@ class KernelWork(Work):
         self.kept: Tensor | None = None
 
     def __del__(self) -> None:
-        _finished(self.kept)
+        if self.kept is not None:
+            _SPARE.append(self.kept)
 
     def problem(self, inputs: Sequence[Tensor], grads: Sequence[Tensor | None] = ()) -> Any:
         """The problem in C, with places for the gradients of the weights."""
@@ -117,8 +113,8 @@ class KernelWork(Work):
             outs = [torch.empty_like(x) for x in inputs[: self.again]]
             gy, v, left = (None, [None] * self.inputs, [None] * self.again) if d is None else (d.gy, d.v, d.left)
             self.problem(inputs, grads).run("gradients", *map(_address, (u, gy, *v, self.kept, *left, *outs)))
-            for tangents in left:
-                _finished(tangents)
+            if d is not None:
+                _SPARE.extend(left)
             found = [*outs, *grads]
             total = found if not total else [None if a is None else a + b for a, b in zip(total, found, strict=True)]
         return total
