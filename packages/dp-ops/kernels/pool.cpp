@@ -15,7 +15,8 @@
 namespace dp {
 namespace {
 
-/// Threads that sleep until there is work, and end with the process. There are as many as the largest call wanted.
+/// Threads that sleep until there is work, and end with the process. There are as many as the largest call wanted and
+/// the system gave.
 class Pool {
  public:
   const pid_t owner = getpid();
@@ -46,13 +47,14 @@ class Pool {
   int threads() const { return 1 + static_cast<int>(wake_.size()); }
 
   void grow(int workers) {
-    for (; wanted_ < workers; ++wanted_) {
+    while (threads() < workers) {
       const size_t before = wake_.size();
       try {
         std::condition_variable& wake = wake_.emplace_back();
         std::thread([this, &wake, worker = threads() - 1] { serve(worker, wake); }).detach();
-      } catch (const std::exception&) {  // no more threads may be had; there are fewer
+      } catch (const std::exception&) {  // no more threads may be had now; the next call tries again
         wake_.resize(before);
+        return;
       }
     }
   }
@@ -85,7 +87,6 @@ class Pool {
 
   std::atomic<bool> in_use_{false};  // by one caller at a time, who alone changes the next two
   std::deque<std::condition_variable> wake_;  // of every thread but the caller's
-  int wanted_ = 1;
   std::mutex mutex_;  // for what follows
   std::condition_variable done_;
   void (*task_)(void*, int64_t, int) = nullptr;
