@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dp_torch.autodiff import is_last, unknown
 
-#: Number of the backward pass that runs now.
+#: Number of the backward pass that runs now; there is no public name for it.
 _current_pass = torch._C._current_graph_task_id
 
 
